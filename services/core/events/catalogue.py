@@ -179,6 +179,10 @@ class LegRenegotiated(CallEvent):
     """The party that asked."""
     offer: bytes
     answer: bytes
+    local_cseq: int = 0
+    """Our last sequence number in the leg's dialog, where it moved; 0 otherwise."""
+    remote_cseq: int = 0
+    """The party's, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

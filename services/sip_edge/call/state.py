@@ -1,0 +1,216 @@
+"""What is known of a call: a fold of its events, and nothing else.
+
+`evolve` never fails and never looks at the clock, so a call read back from the history is the call that was. What
+is in flight (transactions, commands to a media worker, timers) is not a fact and lives in `process.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from services.core.events.catalogue import (
+    CallEnded,
+    CallStarted,
+    Event,
+    LegAnswered,
+    LegEnded,
+    LegHeld,
+    LegInvited,
+    LegProgressed,
+    LegRedirected,
+    LegRenegotiated,
+    LegResumed,
+    LegRinging,
+    LegsBridged,
+    MediaReported,
+)
+
+CALLER = "a"
+"""The caller's leg; callees are `b1`, `b2` ... in the order in which they were invited."""
+
+
+class LegPhase(enum.StrEnum):
+    """How far a leg's dialog has come."""
+
+    INVITED = "invited"
+    RINGING = "ringing"
+    ANSWERED = "answered"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegState:
+    """One dialog of the call, with what is needed to send the next request in it (RFC 3261 section 12)."""
+
+    leg: str
+    phone: str
+    channel: str
+    family: str
+    transport: str
+    remote: str
+    local: str
+    flow_id: int
+    sip_call_id: str
+    local_uri: str
+    remote_uri: str
+    local_tag: str
+    remote_tag: str = ""
+    remote_target: str = ""
+    route_set: tuple[str, ...] = ()
+    local_cseq: int = 0
+    remote_cseq: int = 0
+    phase: LegPhase = LegPhase.INVITED
+    remote_sdp: bytes = b""
+    """The description the party gave last that is in force."""
+    held: bool = False
+    peer: str = ""
+    """The leg this one hears, or empty: an application, or nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallState:
+    """A call: its legs by name and how it stands."""
+
+    call_id: str
+    dialplan_version: str
+    legs: Mapping[str, LegState] = field(default_factory=dict)
+    ended: bool = False
+    reported: frozenset[str] = frozenset()
+    """Legs whose media was accounted for."""
+
+    def leg(self, name: str) -> LegState:
+        return self.legs[name]
+
+    @property
+    def answered(self) -> bool:
+        """Did the caller get a 2xx?"""
+        return self.legs[CALLER].phase is LegPhase.ANSWERED
+
+
+def _with_leg(state: CallState, leg: LegState) -> CallState:
+    return replace(state, legs={**state.legs, leg.leg: leg})
+
+
+def _change(state: CallState, name: str, **changes: Any) -> CallState:
+    leg = state.legs.get(name)
+    return state if leg is None else _with_leg(state, replace(leg, **changes))
+
+
+def _started(state: CallState, event: CallStarted) -> CallState:
+    caller = LegState(
+        leg=CALLER,
+        phone=event.phone,
+        channel=event.channel,
+        family=event.family,
+        transport=event.transport,
+        remote=event.source,
+        local=event.local,
+        flow_id=event.flow_id,
+        sip_call_id=event.sip_call_id,
+        local_uri=event.local_uri,
+        remote_uri=event.remote_uri,
+        local_tag=event.local_tag,
+        remote_tag=event.remote_tag,
+        remote_target=event.remote_target,
+        route_set=event.route_set,
+        remote_cseq=event.remote_cseq,
+        remote_sdp=event.sdp,
+    )
+    return replace(state, legs={CALLER: caller}, dialplan_version=event.dialplan_version)
+
+
+def _invited(state: CallState, event: LegInvited) -> CallState:
+    return _with_leg(
+        state,
+        LegState(
+            leg=event.leg,
+            phone=event.phone,
+            channel=event.channel,
+            family=event.family,
+            transport=event.transport,
+            remote=event.destination,
+            local=event.local,
+            flow_id=event.flow_id,
+            sip_call_id=event.sip_call_id,
+            local_uri=event.local_uri,
+            remote_uri=event.remote_uri,
+            local_tag=event.local_tag,
+            remote_target=event.uri,
+            route_set=event.route_set,
+            local_cseq=event.local_cseq,
+        ),
+    )
+
+
+def _ringing(state: CallState, event: LegRinging | LegProgressed) -> CallState:
+    leg = state.legs.get(event.leg)
+    if leg is None or leg.phase is not LegPhase.INVITED:
+        return state
+    return _change(state, event.leg, phase=LegPhase.RINGING)
+
+
+def _leg_answered(state: CallState, event: LegAnswered) -> CallState:
+    if event.leg == CALLER:
+        return _change(state, CALLER, phase=LegPhase.ANSWERED)
+    return _change(
+        state,
+        event.leg,
+        phase=LegPhase.ANSWERED,
+        remote_tag=event.remote_tag,
+        remote_target=event.remote_target,
+        route_set=event.route_set,
+        remote_sdp=event.sdp,
+    )
+
+
+def _bridged(state: CallState, event: LegsBridged) -> CallState:
+    return _change(_change(state, event.leg, peer=event.peer), event.peer, peer=event.leg)
+
+
+def _renegotiated(state: CallState, event: LegRenegotiated) -> CallState:
+    changes: dict[str, Any] = {"remote_sdp": event.offer}
+    if event.local_cseq:
+        changes["local_cseq"] = event.local_cseq
+    if event.remote_cseq:
+        changes["remote_cseq"] = event.remote_cseq
+    return _change(state, event.leg, **changes)
+
+
+def _leg_ended(state: CallState, event: LegEnded) -> CallState:
+    leg = state.legs.get(event.leg)
+    if leg is None:
+        return state
+    if leg.peer:
+        state = _change(state, leg.peer, peer="")
+    return _change(state, event.leg, phase=LegPhase.ENDED, peer="")
+
+
+_EVOLVE: dict[type[Event], Callable[[CallState, Any], CallState]] = {
+    CallStarted: _started,
+    LegInvited: _invited,
+    LegRinging: _ringing,
+    LegProgressed: _ringing,
+    LegAnswered: _leg_answered,
+    LegsBridged: _bridged,
+    LegHeld: lambda state, event: _change(state, event.leg, held=True),
+    LegResumed: lambda state, event: _change(state, event.leg, held=False),
+    LegRenegotiated: _renegotiated,
+    LegRedirected: lambda state, event: _change(state, event.leg, remote_target=event.remote_target),
+    LegEnded: _leg_ended,
+    MediaReported: lambda state, event: replace(state, reported=state.reported | {event.leg}),
+    CallEnded: lambda state, event: replace(state, ended=True),
+}
+
+
+def new_call(call_id: str) -> CallState:
+    """A call of which nothing has happened yet."""
+    return CallState(call_id=call_id, dialplan_version="")
+
+
+def evolve(state: CallState, event: Event) -> CallState:
+    """The call after `event`. Total: an event that does not concern the state leaves it as it is."""
+    handler = _EVOLVE.get(type(event))
+    return state if handler is None else handler(state, event)
