@@ -309,8 +309,8 @@ class ContactUnbound(RegistrationEvent):
 
 
 CATALOGUE: tuple[type[Event], ...] = (
-    CallStarted, ApplicationStarted, LegInvited, LegRinging, LegProgressed, LegAnswered, LegsBridged, LegHeld, LegResumed,
-    LegRenegotiated, LegRedirected, LegEnded, DialEnded, DigitReceived, PlaybackStarted, MediaReported, CallEnded,
-    ContactBound, ContactRefreshed, ContactUnbound,
+    CallStarted, ApplicationStarted, LegInvited, LegRinging, LegProgressed, LegAnswered, LegsBridged, LegHeld,
+    LegResumed, LegRenegotiated, LegRedirected, LegEnded, DialEnded, DigitReceived, PlaybackStarted, MediaReported,
+    CallEnded, ContactBound, ContactRefreshed, ContactUnbound,
 )  # fmt: skip
 """Every event there is, in the order in which a reader should meet them."""

@@ -1,0 +1,194 @@
+"""The hot state in a SQLite file, for one machine: `DATA/state.db`."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from services.core.events.codec import pack, unpack
+from services.core.events.envelope import Record, seal
+from services.core.store.port import Change, Conflict, OutboxRow, Version
+from services.core.store.sqlite_file import CHECKPOINT_BYTES, SqliteFile
+
+FILE_NAME = "state.db"
+
+FORGET_AFTER_S: Mapping[str, float] = MappingProxyType({"call": 3600.0})
+"""By kind: how long the version of a deleted aggregate is remembered; without an entry, for good. A call id never comes
+back, but an AOR does, and the numbers of its events must go on."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS state (
+    kind TEXT NOT NULL,
+    key BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    snapshot BLOB,
+    PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS deleted (
+    position INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    key BLOB NOT NULL,
+    time REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS outbox (position INTEGER PRIMARY KEY AUTOINCREMENT, records BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS value (space TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, key))
+WITHOUT ROWID;
+"""
+
+_CREATE = """
+INSERT INTO state (kind, key, epoch, seq, snapshot) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (kind, key) DO UPDATE SET epoch = excluded.epoch, seq = seq + excluded.seq, snapshot = excluded.snapshot
+WHERE snapshot IS NULL AND epoch <= excluded.epoch
+RETURNING seq
+"""
+_ADVANCE = "UPDATE state SET epoch = ?, seq = ?, snapshot = ? WHERE kind = ? AND key = ? AND epoch = ? AND seq = ?"
+
+_NOTHING = Version(0, 0)
+_SCAN_ROWS = 256
+
+
+def _blob(text: str) -> bytes:
+    """Keys hold whatever a phone sent, so they are bytes to SQLite."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(blob: bytes) -> str:
+    return blob.decode("utf-8", "surrogateescape")
+
+
+class SqliteStore:
+    """`Store` on one file that several processes may share. Commits run on the loop and wait for no disk."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        site: str = "",
+        node: str = "",
+        forget_after_s: Mapping[str, float] = FORGET_AFTER_S,
+        checkpoint_bytes: int = CHECKPOINT_BYTES,
+    ) -> None:
+        """Open or create the file. `site` and `node` sign the events. Raises StoreError."""
+        self._site = site
+        self._node = node
+        self._forget_after_s = dict(forget_after_s)
+        self._file = SqliteFile(path, _SCHEMA, 1, checkpoint_bytes=checkpoint_bytes)
+        self._committed = asyncio.Event()
+
+    def submit(self, changes: Sequence[Change]) -> asyncio.Future[list[Version | Conflict]]:
+        if any(change.epoch < 1 for change in changes):
+            raise ValueError("an epoch is at least 1")
+        self._committed.set()
+        return self._file.submit(lambda cursor: [self._apply(cursor, change) for change in changes])
+
+    async def commit(self, changes: Sequence[Change]) -> list[Version | Conflict]:
+        return await self.submit(changes)
+
+    async def load(self, kind: str, key: str) -> tuple[Version, bytes] | None:
+        rows = self._file.read(
+            "SELECT epoch, seq, snapshot FROM state WHERE kind = ? AND key = ? AND snapshot IS NOT NULL",
+            (kind, _blob(key)),
+        )
+        return (Version(rows[0][0], rows[0][1]), rows[0][2]) if rows else None
+
+    async def scan(self, kind: str) -> AsyncIterator[tuple[str, Version, bytes]]:
+        after = b""  # no key is empty
+        while True:
+            rows = self._file.read(
+                "SELECT key, epoch, seq, snapshot FROM state WHERE kind = ? AND key > ? AND snapshot IS NOT NULL "
+                "ORDER BY key LIMIT ?",
+                (kind, after, _SCAN_ROWS),
+            )
+            for key, epoch, seq, snapshot in rows:
+                yield _text(key), Version(epoch, seq), snapshot
+            if len(rows) < _SCAN_ROWS:
+                return
+            after = rows[-1][0]
+
+    async def get_value(self, space: str, key: str) -> str | None:
+        rows = self._file.read("SELECT value FROM value WHERE space = ? AND key = ?", (space, _blob(key)))
+        return _text(rows[0][0]) if rows else None
+
+    async def put_value(self, space: str, key: str, value: str) -> None:
+        row = (space, _blob(key), _blob(value))
+        await self._file.submit(lambda cursor: _execute(cursor, "REPLACE INTO value VALUES (?, ?, ?)", row))
+
+    async def delete_value(self, space: str, key: str) -> None:
+        row = (space, _blob(key))
+        await self._file.submit(lambda cursor: _execute(cursor, "DELETE FROM value WHERE space = ? AND key = ?", row))
+
+    async def outbox(self, limit: int) -> list[OutboxRow]:
+        rows = self._file.read("SELECT position, records FROM outbox ORDER BY position LIMIT ?", (limit,))
+        return [OutboxRow(position, tuple(Record(*fields) for fields in unpack(records))) for position, records in rows]
+
+    async def outbox_done(self, up_to: int) -> None:
+        await self._file.submit(lambda cursor: _execute(cursor, "DELETE FROM outbox WHERE position <= ?", (up_to,)))
+
+    async def outbox_wait(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._committed.wait()
+        except TimeoutError:
+            return
+        self._committed.clear()
+
+    async def close(self) -> None:
+        await self._file.close()
+
+    def _apply(self, cursor: sqlite3.Cursor, change: Change) -> Version | Conflict:
+        """Keep one change inside the transaction, or find out where its aggregate is."""
+        key, expected, epoch = _blob(change.key), change.expected, change.epoch
+        seq = expected.seq + len(change.events)
+        if expected == _NOTHING:
+            row = cursor.execute(_CREATE, (change.kind, key, epoch, seq, change.snapshot)).fetchone()
+            if row is None:
+                return self._conflict(cursor, change.kind, key)
+            seq = row[0]
+        elif epoch < expected.epoch:
+            return self._conflict(cursor, change.kind, key)
+        else:
+            values = (epoch, seq, change.snapshot, change.kind, key, expected.epoch, expected.seq)
+            if cursor.execute(_ADVANCE, values).rowcount != 1:
+                return self._conflict(cursor, change.kind, key)
+        if change.events:
+            self._put_in_outbox(cursor, change, seq)
+        if change.snapshot is None:
+            self._forget(cursor, change, key)
+        return Version(epoch, seq)
+
+    def _conflict(self, cursor: sqlite3.Cursor, kind: str, key: bytes) -> Conflict:
+        cursor.execute("SELECT epoch, seq FROM state WHERE kind = ? AND key = ?", (kind, key))
+        row = cursor.fetchone()
+        return Conflict(Version(*row) if row else _NOTHING)
+
+    def _put_in_outbox(self, cursor: sqlite3.Cursor, change: Change, last_seq: int) -> None:
+        """One row for the events of a change: a third of the cost of a row for each."""
+        site, node = self._site, self._node
+        records = []
+        for seq, event in enumerate(change.events, last_seq - len(change.events) + 1):
+            record = seal(event, key=change.key, epoch=change.epoch, seq=seq, time=change.time, site=site, node=node)
+            records.append((record.topic, record.key, record.epoch, record.seq, record.value))
+        cursor.execute("INSERT INTO outbox (records) VALUES (?)", (pack(records),))
+
+    def _forget(self, cursor: sqlite3.Cursor, change: Change, key: bytes) -> None:
+        """Remember when it was deleted, and let go of versions that were remembered long enough."""
+        forget_after_s = self._forget_after_s.get(change.kind)
+        if forget_after_s is None:
+            return
+        cursor.execute("INSERT INTO deleted (kind, key, time) VALUES (?, ?, ?)", (change.kind, key, change.time))
+        # Two for one, so the table shrinks however fast calls come.
+        rows = cursor.execute(
+            "SELECT position, kind, key FROM deleted WHERE kind = ? AND time < ? ORDER BY position LIMIT 2",
+            (change.kind, change.time - forget_after_s),
+        ).fetchall()
+        for position, kind, old_key in rows:
+            cursor.execute("DELETE FROM deleted WHERE position = ?", (position,))
+            cursor.execute("DELETE FROM state WHERE kind = ? AND key = ? AND snapshot IS NULL", (kind, old_key))
+
+
+def _execute(cursor: sqlite3.Cursor, sql: str, parameters: Sequence[object]) -> None:
+    cursor.execute(sql, parameters)
