@@ -49,8 +49,8 @@ class Entry:
 
     @property
     def where(self) -> str:
-        """`sip.conf:12`."""
-        return f"{self.file}:{self.line}"
+        """`sip.conf:12`; the name of the variable for a value that the environment gave."""
+        return f"{self.file}:{self.line}" if self.line else self.file
 
     def problem(self, message: str, remedy: str = "") -> Problem:
         """A problem of this line."""
