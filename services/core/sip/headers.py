@@ -1,0 +1,309 @@
+"""Values of header fields: Via, CSeq, Contact and their kind (RFC 3261 20 and 25.1).
+
+Everything here takes the unfolded text of one header row, or one value of it.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+
+from services.core.address import AddressError, HostPort, parse_ip, split_host_port, uri_host
+from services.core.sip.errors import SipError
+from services.core.sip.lexical import (
+    TOKEN_CHARS,
+    WS,
+    Params,
+    after_quoted,
+    bad,
+    drop_param,
+    find_param,
+    is_token,
+    parse_number,
+    parse_params,
+    print_params,
+    quote,
+    set_param,
+    split_list,
+    unquote_string,
+)
+from services.core.sip.uri import SipUri
+
+MAX_CSEQ = 2**31 - 1
+"""The largest number we generate (RFC 3261 8.1.1.5)."""
+CSEQ_LIMIT = 2**32
+"""What no CSeq may reach (RFC 4475 3.1.2.4)."""
+_DIGITS = frozenset("0123456789")
+
+
+class Star(enum.Enum):
+    """The one value of `Contact: *`."""
+
+    STAR = "*"
+
+
+STAR = Star.STAR
+
+
+# --- Via -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """One Via value (RFC 3261 20.42)."""
+
+    transport: str
+    """Upper case: UDP, TCP, TLS, WS, WSS."""
+    host: str
+    """sent-by: a lower-case name or a canonical address, no brackets."""
+    port: int | None = None
+    params: Params = ()
+
+    @property
+    def branch(self) -> str | None:
+        """None for a client of RFC 2543, which has none."""
+        return find_param(self.params, "branch") or None
+
+    @property
+    def received(self) -> str | None:
+        """The canonical address, whether it came bare or bracketed (RFC 5118 4.5); None when absent or no address."""
+        value = find_param(self.params, "received")
+        if not value:
+            return None
+        try:
+            return parse_ip(value[1:-1] if value.startswith("[") and value.endswith("]") else value)
+        except AddressError:
+            return None
+
+    @property
+    def rport(self) -> int | None:
+        """The port a server filled in; None when absent or still empty (see `wants_rport`)."""
+        value = find_param(self.params, "rport")
+        if not value or len(value) > 5 or not _DIGITS.issuperset(value):
+            return None
+        port = int(value)
+        return port if port <= 65535 else None
+
+    @property
+    def wants_rport(self) -> bool:
+        """Whether the client asked for symmetric routing (RFC 3581), answered or not."""
+        return find_param(self.params, "rport") is not None
+
+    @property
+    def sent_by(self) -> HostPort:
+        return HostPort(self.host, self.port)
+
+    def param(self, name: str) -> str | None:
+        """The raw value of a parameter, "" when it has none, None when it is not there."""
+        return find_param(self.params, name)
+
+    def with_source(self, host: str, port: int) -> Via:
+        """What a server makes of the top Via on receipt (RFC 3261 18.2.1, RFC 3581 4).
+
+        `received` is set, replacing any, when sent-by is not the source address or rport was asked for, and removed
+        otherwise; an rport parameter gets the source port.
+        """
+        params = self.params
+        if self.wants_rport:
+            params = set_param(set_param(params, "rport", str(port)), "received", host)
+        elif self.host != host:
+            params = set_param(params, "received", host)
+        else:
+            params = drop_param(params, "received")
+        return self if params == self.params else replace(self, params=params)
+
+    def __str__(self) -> str:
+        port = "" if self.port is None else f":{self.port}"
+        return f"SIP/2.0/{self.transport} {uri_host(self.host)}{port}{print_params(self.params)}"
+
+
+def parse_via(text: str) -> Via:
+    """Read one Via value. White space may stand round the slashes and the colon. Raises SipError 400."""
+    transport, sent_by, tail, semicolon = _cut_via(text)
+    host, port = _parse_sent_by(sent_by)
+    return Via(transport, host, port, parse_params(tail, "Via") if semicolon else ())
+
+
+def salvage_via(text: str) -> Via | None:
+    """The Via of a request that is going to be refused: parameters up to the first bad one. None if beyond repair."""
+    try:
+        transport, sent_by, tail, _ = _cut_via(text)
+        host, port = _parse_sent_by(sent_by)
+    except SipError:
+        return None
+    params: Params = ()
+    for piece in tail.split(";") if tail else ():
+        try:
+            params += parse_params(piece, "Via")
+        except SipError:
+            break
+    return Via(transport, host, port, params)
+
+
+def _cut_via(text: str) -> tuple[str, str, str, str]:
+    """transport, sent-by, parameters and the ';' before them (or "")."""
+    if text.startswith("SIP/2.0/"):
+        transport, _, rest = text[8:].partition(" ")
+    else:
+        transport, rest = _cut_protocol(text)
+    if not transport or not TOKEN_CHARS.issuperset(transport):
+        # White space round the slashes, or a tab behind the transport.
+        transport, rest = _cut_protocol(text)
+        if not is_token(transport):
+            raise bad("Via", "transport")
+    sent_by, semicolon, tail = rest.partition(";")
+    return transport.upper(), sent_by.strip(WS), tail, semicolon
+
+
+def _cut_protocol(text: str) -> tuple[str, str]:
+    """Transport and the rest of a Via with white space in odd places."""
+    name, _, rest = text.partition("/")
+    version, _, rest = rest.partition("/")
+    if name.strip(WS).upper() != "SIP" or version.strip(WS) != "2.0":
+        raise bad("Via", "protocol")
+    transport, _, rest = rest.replace("\t", " ").lstrip(" ").partition(" ")
+    return transport, rest
+
+
+def _parse_sent_by(text: str) -> tuple[str, int | None]:
+    if " " in text or "\t" in text:
+        # COLON = SWS ":" SWS; a blank anywhere else leaves two words, which no host is.
+        host, colon, port = text.rpartition(":")
+        if colon and not port.endswith("]"):
+            text = f"{host.rstrip(WS)}:{port.lstrip(WS)}"
+    try:
+        return split_host_port(text)
+    except AddressError as error:
+        raise bad("Via", str(error).encode("ascii", "backslashreplace").decode()) from None
+
+
+# --- CSeq ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CSeq:
+    """A sequence number and the method it counts for."""
+
+    number: int
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.method}"
+
+
+def parse_cseq(text: str) -> CSeq:
+    """Read a CSeq. Raises SipError 400 for numbers of 2^32 and more (RFC 4475 3.1.2.4)."""
+    number, _, method = text.partition(" ")
+    if not TOKEN_CHARS.issuperset(method) or not method:
+        number, _, method = text.replace("\t", " ").partition(" ")
+        method = method.strip(" ")
+        if not is_token(method):
+            raise bad("CSeq", "method")
+    return CSeq(parse_number(number, CSEQ_LIMIT - 1, "CSeq"), method)
+
+
+# --- name-addr -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """A display name, a URI and header parameters: From, To, Contact, Route, Refer-To (RFC 3261 20.10)."""
+
+    uri: SipUri
+    display: str = ""
+    """Plain text, quotes and backslashes resolved."""
+    params: Params = ()
+    """Header parameters; values raw, quotes included."""
+
+    @classmethod
+    def parse(cls, text: str, where: str = "address") -> NameAddr:
+        """Read a name-addr or addr-spec. Raises SipError: 400, or 416 for a URI scheme we do not have."""
+        display, uri, params = split_name_addr(text, where)
+        try:
+            return cls(SipUri.parse(uri), unquote_string(display), parse_params(params, where) if params else ())
+        except SipError as error:
+            if error.where == "URI":
+                raise SipError(error.status, f"{error.reason} in {where}", where) from None
+            raise
+
+    @property
+    def tag(self) -> str | None:
+        return find_param(self.params, "tag") or None
+
+    def param(self, name: str) -> str | None:
+        """The value of a parameter without its quotes, "" when it has none, None when it is not there."""
+        value = find_param(self.params, name)
+        return unquote_string(value) if value else value
+
+    def with_tag(self, tag: str | None) -> NameAddr:
+        """A copy with that tag, or with none."""
+        params = drop_param(self.params, "tag") if tag is None else set_param(self.params, "tag", tag)
+        return replace(self, params=params)
+
+    def with_param(self, name: str, value: str | None = None) -> NameAddr:
+        """A copy with one parameter set; `value` is raw, so quote what is no token."""
+        return replace(self, params=set_param(self.params, name, value))
+
+    def without_param(self, name: str) -> NameAddr:
+        """A copy without a parameter."""
+        return replace(self, params=drop_param(self.params, name))
+
+    def __str__(self) -> str:
+        display = f"{quote(self.display)} " if self.display else ""
+        return f"{display}<{self.uri}>{print_params(self.params)}"
+
+
+def split_name_addr(text: str, where: str) -> tuple[str, str, str]:
+    """Display name (raw), URI text and parameter text of a name-addr or addr-spec, without reading any of them.
+
+    In the form without brackets every parameter is the header's, and a URI with ',' or '?' is refused
+    (RFC 3261 20.10). Raises SipError 400.
+    """
+    text = text.strip(WS)
+    if text.startswith('"'):
+        end = after_quoted(text, 0, where)
+        display, rest = text[:end], text[end:].lstrip(WS)
+        if not rest.startswith("<"):
+            raise bad(where, "no '<' after the display name")
+        uri, bracket, tail = rest[1:].partition(">")
+    else:
+        display, bracket, rest = text.partition("<")
+        if not bracket:
+            uri, _, params = text.partition(";")
+            uri = uri.rstrip(WS)
+            if not uri or "?" in uri or "," in uri or ('"' in uri) or (";" in text and not params):
+                raise bad(where)
+            return "", uri, params
+        display = display.rstrip(WS)
+        if '"' in display:
+            raise bad(where, "display name")
+        uri, bracket, tail = rest.partition(">")
+    if not bracket or not uri:
+        raise bad(where, "no URI in brackets")
+    tail = tail.lstrip(WS)
+    if tail and tail[0] != ";":
+        raise bad(where, "text behind the URI")
+    if tail == ";":
+        raise bad(where, "parameter")
+    return display, uri, tail[1:]
+
+
+def header_tag(text: str, where: str) -> str | None:
+    """The tag of a From or To value without reading its URI."""
+    if "tag" not in text and "tag" not in text.lower():
+        return None
+    params = split_name_addr(text, where)[2]
+    return (find_param(parse_params(params, where), "tag") or None) if params else None
+
+
+def parse_name_addrs(rows: list[str], where: str) -> list[NameAddr]:
+    """The values of all rows of a list header such as Route. Raises SipError."""
+    return [NameAddr.parse(value, where) for row in rows for value in split_list(row, where)]
+
+
+def parse_contacts(rows: list[str]) -> list[NameAddr] | Star:
+    """All Contact values, or STAR for `*`, which stands alone (RFC 3261 10.2.2). Raises SipError."""
+    values = [value for row in rows for value in split_list(row, "Contact")]
+    if values == ["*"]:
+        return STAR
+    return [NameAddr.parse(value, "Contact") for value in values]
