@@ -68,6 +68,16 @@ class OutboxRow:
     records: tuple[Record, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxStatus:
+    """How far the log is behind."""
+
+    depth: int
+    """Changes that wait."""
+    oldest: float
+    """When the oldest of them was decided, in Unix seconds; 0.0 when none waits."""
+
+
 class Store(Protocol):
     """The hot state. Every method may raise StoreError."""
 
@@ -111,6 +121,10 @@ class Store(Protocol):
 
     async def outbox_done(self, up_to: int) -> None:
         """The log has the events of every row up to this position."""
+        ...
+
+    async def outbox_status(self) -> OutboxStatus:
+        """What waits, for the metrics."""
         ...
 
     async def outbox_wait(self, timeout_s: float) -> None:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from services.core.events.codec import pack, unpack
 from services.core.events.envelope import Record, seal
-from services.core.store.port import Change, Conflict, OutboxRow, Version
+from services.core.store.port import Change, Conflict, OutboxRow, OutboxStatus, Version
 from services.core.store.sqlite_file import CHECKPOINT_BYTES, SqliteFile
 
 FILE_NAME = "state.db"
@@ -26,15 +26,17 @@ CREATE TABLE IF NOT EXISTS state (
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     snapshot BLOB,
-    PRIMARY KEY (kind, key)
-) WITHOUT ROWID;
+    UNIQUE (kind, key)
+);
 CREATE TABLE IF NOT EXISTS deleted (
     position INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
     key BLOB NOT NULL,
     time REAL NOT NULL
 );
-CREATE TABLE IF NOT EXISTS outbox (position INTEGER PRIMARY KEY AUTOINCREMENT, records BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (position INTEGER PRIMARY KEY, time REAL NOT NULL, records BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox_done (id INTEGER PRIMARY KEY CHECK (id = 1), position INTEGER NOT NULL);
+INSERT OR IGNORE INTO outbox_done VALUES (1, 0);
 CREATE TABLE IF NOT EXISTS value (space TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, key))
 WITHOUT ROWID;
 """
@@ -122,11 +124,21 @@ class SqliteStore:
         await self._file.submit(lambda cursor: _execute(cursor, "DELETE FROM value WHERE space = ? AND key = ?", row))
 
     async def outbox(self, limit: int) -> list[OutboxRow]:
-        rows = self._file.read("SELECT position, records FROM outbox ORDER BY position LIMIT ?", (limit,))
+        rows = self._file.read(
+            "SELECT position, records FROM outbox WHERE position > (SELECT position FROM outbox_done) "
+            "ORDER BY position LIMIT ?",
+            (limit,),
+        )
         return [OutboxRow(position, tuple(Record(*fields) for fields in unpack(records))) for position, records in rows]
 
     async def outbox_done(self, up_to: int) -> None:
-        await self._file.submit(lambda cursor: _execute(cursor, "DELETE FROM outbox WHERE position <= ?", (up_to,)))
+        await self._file.submit(lambda cursor: _acknowledge(cursor, up_to))
+
+    async def outbox_status(self) -> OutboxStatus:
+        rows = self._file.read(
+            "SELECT count(*), ifnull(min(time), 0.0) FROM outbox WHERE position > (SELECT position FROM outbox_done)"
+        )
+        return OutboxStatus(*rows[0])
 
     async def outbox_wait(self, timeout_s: float) -> None:
         try:
@@ -172,7 +184,7 @@ class SqliteStore:
         for seq, event in enumerate(change.events, last_seq - len(change.events) + 1):
             record = seal(event, key=change.key, epoch=change.epoch, seq=seq, time=change.time, site=site, node=node)
             records.append((record.topic, record.key, record.epoch, record.seq, record.value))
-        cursor.execute("INSERT INTO outbox (records) VALUES (?)", (pack(records),))
+        cursor.execute("INSERT INTO outbox (time, records) VALUES (?, ?)", (change.time, pack(records)))
 
     def _forget(self, cursor: sqlite3.Cursor, change: Change, key: bytes) -> None:
         """Remember when it was deleted, and let go of versions that were remembered long enough."""
@@ -192,3 +204,13 @@ class SqliteStore:
 
 def _execute(cursor: sqlite3.Cursor, sql: str, parameters: Sequence[object]) -> None:
     cursor.execute(sql, parameters)
+
+
+def _acknowledge(cursor: sqlite3.Cursor, up_to: int) -> None:
+    """The last row stays, so that SQLite counts on from it: a position that came twice would let a forwarder of another
+    process acknowledge what it never saw. (AUTOINCREMENT does the same for one more page in every commit.)"""
+    cursor.execute(
+        "UPDATE outbox_done SET position = max(position, min(?, (SELECT ifnull(max(position), 0) FROM outbox)))",
+        (up_to,),
+    )
+    cursor.execute("DELETE FROM outbox WHERE position < (SELECT position FROM outbox_done)")
