@@ -176,6 +176,9 @@ def _renegotiated(state: CallState, event: LegRenegotiated) -> CallState:
         changes["local_cseq"] = event.local_cseq
     if event.remote_cseq:
         changes["remote_cseq"] = event.remote_cseq
+    leg = state.legs.get(event.leg)
+    if event.answer and leg is not None and leg.peer:
+        state = _change(state, leg.peer, remote_sdp=event.answer)
     return _change(state, event.leg, **changes)
 
 

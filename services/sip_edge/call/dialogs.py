@@ -1,0 +1,177 @@
+"""The dialogs of a call's legs: building requests in them, checking what comes in (RFC 3261 section 12)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from services.core.address import HostPort
+from services.core.events.catalogue import LegRedirected, LegRenegotiated
+from services.core.sip.dialog import Dialog
+from services.core.sip.flow import Flow
+from services.core.sip.message import Request, Response, new_request
+from services.core.sip.transaction import BRANCH_COOKIE
+from services.core.sip.uri import NameAddr, SipUri
+from services.sip_edge.call.party import Destination, IncomingInvite
+from services.sip_edge.call.state import CALLER, LegPhase
+
+if TYPE_CHECKING:
+    from services.sip_edge.call.process import CallProcess
+
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS"
+"""Methods served inside a dialog."""
+
+_MAX_FORWARDS = 70
+
+
+@dataclass(slots=True)
+class _Path:
+    """How a leg is reached and what it is shown of us."""
+
+    flow: Flow
+    advertised: HostPort
+    invite: Request | None = None
+    """The INVITE of ours that made the dialog; its CSeq is the one of the ACK."""
+    dialog: Dialog | None = None
+
+
+class Dialogs:
+    """One dialog a leg."""
+
+    def __init__(self, call: CallProcess) -> None:
+        self._call = call
+        self._paths: dict[str, _Path] = {}
+
+    # --- making dialogs ----------------------------------------------------------------------------------------
+
+    def caller(self, invite: IncomingInvite, local_tag: str) -> Dialog:
+        """The caller's dialog, ours to confirm (RFC 3261 section 12.1.1)."""
+        dialog = Dialog.uas(invite.request, local_tag)
+        self._paths[CALLER] = _Path(invite.flow, invite.advertised, dialog=dialog)
+        return dialog
+
+    def invite(
+        self, leg: str, destination: Destination, *, name: str, number: str, sdp: bytes, max_forwards: int | None
+    ) -> Request:
+        """The INVITE toward a callee."""
+        path = _Path(destination.flow, destination.advertised)
+        self._paths[leg] = path
+        call = self._call
+        caller = SipUri(scheme="sip", user=number or "anonymous", host=path.advertised.host, port=path.advertised.port)
+        local = NameAddr(display=name, uri=caller, params=(("tag", call.surroundings.new_tag()),))
+        hops = _MAX_FORWARDS if max_forwards is None else max_forwards - 1
+        headers = [
+            ("Via", self._via(path)),
+            ("Max-Forwards", str(hops)),
+            *(("Route", route) for route in destination.route_set),
+            ("From", str(local)),
+            ("To", f"<{destination.uri}>"),
+            ("Call-ID", call.surroundings.new_sip_call_id()),
+            ("CSeq", "1 INVITE"),
+            ("Contact", self.contact(leg)),
+            *self.capabilities(),
+        ]
+        path.invite = new_request("INVITE", destination.uri, headers, body=sdp, content_type="application/sdp")
+        return path.invite
+
+    def confirmed(self, leg: str, response: Response) -> Dialog:
+        """The dialog a callee's 2xx makes (RFC 3261 section 12.1.2). SipError when the response lacks a part of it."""
+        path = self._paths[leg]
+        assert path.invite is not None
+        path.dialog = Dialog.uac(path.invite, response)
+        return path.dialog
+
+    def restore(self, leg: str, flow: Flow, advertised: HostPort) -> None:
+        """A dialog read back from the history: the call is not of this process."""
+        state = self._call.state.leg(leg)
+        self._paths[leg] = _Path(
+            flow,
+            advertised,
+            dialog=Dialog(
+                call_id=state.sip_call_id,
+                local_tag=state.local_tag,
+                remote_tag=state.remote_tag,
+                local_uri=state.local_uri,
+                remote_uri=state.remote_uri,
+                remote_target=state.remote_target,
+                route_set=state.route_set,
+                local_cseq=state.local_cseq or 1,
+                remote_cseq=state.remote_cseq or None,
+                secure=False,
+            ),
+        )
+
+    # --- inside a dialog ---------------------------------------------------------------------------------------
+
+    def received(self, leg: str, request: Request, flow: Flow) -> None:
+        """Take note of a request of the party. SipError 500 for a CSeq that goes back (RFC 3261 section 12.2.2)."""
+        path = self._paths[leg]
+        assert path.dialog is not None
+        before = path.dialog
+        path.dialog = before.received(request)
+        if flow.transport == path.flow.transport:
+            path.flow = flow
+        state = self._call.state.leg(leg)
+        if path.dialog.remote_target != before.remote_target and state.phase is LegPhase.ANSWERED:
+            self._call.emit(LegRedirected(leg=leg, remote_target=path.dialog.remote_target))
+
+    def next_request(self, leg: str, method: str, *, sdp: bytes = b"") -> Request:
+        """The next request in a confirmed dialog, our Via on top."""
+        path = self._paths[leg]
+        assert path.dialog is not None
+        headers: list[tuple[str, str]] = []
+        if method == "INVITE":
+            headers = [("Contact", self.contact(leg)), *self.capabilities()]
+        path.dialog, request = path.dialog.next_request(method, via=self._via(path), headers=tuple(headers))
+        if sdp:
+            request.set("Content-Type", "application/sdp")
+            request.body = sdp
+        return request
+
+    def refreshed(self, leg: str, response: Response) -> None:
+        """A 2xx to our re-INVITE may move the party's remote target (RFC 3261 section 12.2.1.2)."""
+        path = self._paths[leg]
+        assert path.dialog is not None
+        before = path.dialog
+        path.dialog = before.refreshed(response)
+        if path.dialog.remote_target != before.remote_target:
+            self._call.emit(LegRedirected(leg=leg, remote_target=path.dialog.remote_target))
+
+    def ack(self, leg: str, invite_cseq: int, *, sdp: bytes = b"") -> Request:
+        """The ACK of a 2xx: a request of its own with the INVITE's number (RFC 3261 section 13.2.2.4)."""
+        path = self._paths[leg]
+        assert path.dialog is not None
+        request = path.dialog.ack(invite_cseq, via=self._via(path))
+        if sdp:
+            request.set("Content-Type", "application/sdp")
+            request.body = sdp
+        return request
+
+    def remember_description(self, leg: str, sdp: bytes) -> None:
+        """The party's answer to an offer of ours is in force."""
+        self._call.emit(LegRenegotiated(leg=leg, offer=sdp, answer=b"", **self.numbers(leg)))
+
+    def numbers(self, leg: str) -> dict[str, int]:
+        """Where the dialog's sequence numbers stand, for the history."""
+        dialog = self._paths[leg].dialog
+        if dialog is None:
+            return {}
+        return {"local_cseq": dialog.local_cseq, "remote_cseq": dialog.remote_cseq or 0}
+
+    # --- what a leg sees of us ---------------------------------------------------------------------------------
+
+    def flow(self, leg: str) -> Flow:
+        return self._paths[leg].flow
+
+    def contact(self, leg: str) -> str:
+        """Our Contact toward a leg. The user part names the call and the leg, whichever edge it comes back to."""
+        path = self._paths[leg]
+        transport = "" if path.flow.transport == "udp" else f";transport={path.flow.transport}"
+        return f"<sip:{self._call.state.call_id}-{leg}@{path.advertised}{transport}>"
+
+    def capabilities(self) -> list[tuple[str, str]]:
+        return [("Allow", ALLOW), ("User-Agent", self._call.settings.user_agent)]
+
+    def _via(self, path: _Path) -> str:
+        branch = self._call.surroundings.new_tag()
+        return f"SIP/2.0/{path.flow.transport.upper()} {path.advertised};branch={BRANCH_COOKIE}{branch};rport"

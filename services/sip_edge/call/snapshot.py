@@ -1,0 +1,50 @@
+"""A call's state as bytes: what the store keeps beside the events, so that a call need not be replayed to be found."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import msgpack
+
+from services.sip_edge.call.state import CallState, LegPhase, LegState
+
+_LEG_FIELDS = tuple(field.name for field in fields(LegState))
+
+
+def pack(state: CallState, execution: dict[str, Any] | None) -> bytes:
+    """The snapshot of a call and of its place in the dialplan."""
+    legs = [[getattr(leg, name) for name in _LEG_FIELDS] for leg in state.legs.values()]
+    packed: bytes = msgpack.packb(
+        {
+            "v": 1,
+            "call": state.call_id,
+            "dialplan": state.dialplan_version,
+            "fields": _LEG_FIELDS,
+            "legs": legs,
+            "ended": state.ended,
+            "reported": sorted(state.reported),
+            "execution": execution,
+        }
+    )
+    return packed
+
+
+def unpack(data: bytes) -> tuple[CallState, dict[str, Any] | None]:
+    """The state `pack` was given. Fields that are not known any more are dropped, new ones have their defaults."""
+    read = msgpack.unpackb(data)
+    legs = {}
+    for row in read["legs"]:
+        values = {name: value for name, value in zip(read["fields"], row, strict=True) if name in _LEG_FIELDS}
+        values["phase"] = LegPhase(values["phase"])
+        values["route_set"] = tuple(values["route_set"])
+        leg = LegState(**values)
+        legs[leg.leg] = leg
+    state = CallState(
+        call_id=read["call"],
+        dialplan_version=read["dialplan"],
+        legs=legs,
+        ended=read["ended"],
+        reported=frozenset(read["reported"]),
+    )
+    return state, read["execution"]

@@ -1,0 +1,149 @@
+"""Where a dial string leads: `SIP/dev2`, `PJSIP/dev2`, `SIP/trunk/4912345`, `PJSIP/4912345@trunk`.
+
+A phone that registers leads to every contact it has, a trunk with an address to that address. Which socket leaves for
+there, and what we show of ourselves, comes from the transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+
+from services.core.address import Address, HostPort, is_ip, uri_host
+from services.core.config.sip import Peer, SipSettings
+from services.core.sip.errors import SipError
+from services.core.sip.uri import SipUri, escape_user
+from services.registrar import Binding, Registrar
+from services.sip_edge.call import causes
+from services.sip_edge.call.party import Destination, NotLocated
+from services.sip_edge.transport import SipTransport
+
+SIP_PORT = 5060
+_TECHNOLOGIES = frozenset({"SIP", "PJSIP"})
+
+
+class Locator:
+    """Finds destinations for Dial."""
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        registrar: Registrar,
+        transport: SipTransport,
+        new_channel: Callable[[str], str],
+    ) -> None:
+        self._settings = settings
+        self._registrar = registrar
+        self._transport = transport
+        self._new_channel = new_channel
+
+    async def locate(self, target: str) -> tuple[Destination, ...] | NotLocated:
+        """Every place `target` leads to now. Raises OSError when the resolver or a connection fails."""
+        technology, _, rest = target.partition("/")
+        if technology.upper() not in _TECHNOLOGIES:
+            return NotLocated(cause=causes.NO_ROUTE, reason=f"no channel driver {technology!r}; use SIP/ or PJSIP/")
+        name, number = _split(rest)
+        peer = self._settings.peers.get(name)
+        if peer is None or peer.type == "user":
+            return NotLocated(cause=causes.NO_ROUTE, reason=f"sip.conf has no phone or trunk [{name}] to call")
+        if peer.host is not None:
+            return await self._at_host(peer, peer.host, number)
+        found = []
+        for binding in await self._registrar.lookup(peer.name):
+            destination = await self._at_contact(peer, binding, number)
+            if destination is not None:
+                found.append(destination)
+        if not found:
+            return NotLocated(cause=causes.SUBSCRIBER_ABSENT, reason=f"{name} is not registered")
+        return tuple(found)
+
+    async def _at_host(self, peer: Peer, host: HostPort, number: str) -> tuple[Destination, ...] | NotLocated:
+        transport = peer.transport or "udp"
+        remote = await _resolve(host.host, host.port or SIP_PORT)
+        if remote is None:
+            return NotLocated(cause=causes.NETWORK_OUT_OF_ORDER, reason=f"{host.host} of [{peer.name}] does not resolve")
+        user = f"{escape_user(number)}@" if number else ""
+        uri = f"sip:{user}{host}{'' if transport == 'udp' else f';transport={transport}'}"
+        return (await self._destination(peer, transport, remote, uri, ()),)
+
+    async def _at_contact(self, peer: Peer, binding: Binding, number: str) -> Destination | None:
+        try:
+            contact = SipUri.parse(binding.contact)
+        except SipError:
+            return None
+        uri = str(contact.with_(user=escape_user(number))) if number else binding.contact
+        source = Address.parse(binding.source)
+        remote = next_hop(contact, source) if not binding.path else _first_route(binding.path, source)
+        if binding.transport != "udp":
+            # The connection the phone registered over is the way to it (RFC 5626's idea); else we connect.
+            remote = source if self._transport.is_open(binding.transport, source) else remote
+        try:
+            return await self._destination(peer, binding.transport, remote, uri, binding.path)
+        except OSError:
+            return None
+
+    async def _destination(
+        self, peer: Peer, transport: str, remote: Address, uri: str, route_set: tuple[str, ...]
+    ) -> Destination:
+        flow = await self._transport.flow_to(transport, remote)
+        return Destination(
+            flow=flow,
+            advertised=self._transport.advertised(flow),
+            uri=uri,
+            route_set=route_set,
+            phone=peer.name,
+            channel=self._new_channel(peer.name),
+            codecs=peer.codecs,
+        )
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """Peer and number of `peer`, `peer/number`, `number@peer`."""
+    if "/" in rest:
+        name, _, number = rest.partition("/")
+        return name, number
+    if "@" in rest:
+        number, _, name = rest.rpartition("@")
+        return name, number
+    return rest, ""
+
+
+def next_hop(contact: SipUri, source: Address) -> Address:
+    """Where to send for a registered contact.
+
+    The contact's own address, unless a NAT stands between: a private address that is not the one the REGISTER came
+    from, or a name (`.invalid`, a browser's), is reached where the REGISTER came from.
+    """
+    if not is_ip(contact.host):
+        return source
+    if contact.host == source.host or not ipaddress.ip_address(contact.host).is_private:
+        return Address(contact.host, contact.port or SIP_PORT, source.scope_id)
+    if contact.host.count(":") and not source.host.count(":") or not contact.host.count(":") and source.host.count(":"):
+        return Address(contact.host, contact.port or SIP_PORT)
+    return source
+
+
+def _first_route(path: tuple[str, ...], source: Address) -> Address:
+    """The proxy the REGISTER came through (RFC 3327); by its address where it names one."""
+    try:
+        uri = SipUri.parse(path[0].strip().removeprefix("<").partition(">")[0])
+    except SipError:
+        return source
+    return Address(uri.host, uri.port or SIP_PORT) if is_ip(uri.host) else source
+
+
+async def _resolve(host: str, port: int) -> Address | None:
+    """An address of a host name, the system's first choice; None when there is none."""
+    if is_ip(host):
+        return Address(host, port)
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except socket.gaierror:
+        return None
+    return Address.from_sockaddr(found[0][4]) if found else None
+
+
+__all__ = ["Locator", "next_hop", "uri_host"]
