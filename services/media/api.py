@@ -141,7 +141,7 @@ class MediaControl(Protocol):
     """Called for every notice, in order and once for each."""
 
     async def command(self, message: Message) -> Message:
-        """Send a raw ng dictionary; the reply whatever its `result`. Raises MediaUnreachable and MediaOverloaded."""
+        """Send a raw ng dictionary; the reply whatever its `result`. Raises MediaUnreachable."""
         ...
 
     async def offer(

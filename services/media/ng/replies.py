@@ -31,6 +31,9 @@ TRY_ANOTHER = frozenset(
 )
 """Values of `error-reason` that say "not here", not "not at all": a client asks the next worker."""
 
+NO_SUCH_CALL_WARNING = "Call-ID not found or tags didn't match"
+"""`warning` of a good reply to `delete` that deleted nothing."""
+
 
 def error(reason: str) -> Message:
     """A refusal."""
@@ -46,3 +49,8 @@ def is_try_another(reply: Mapping[str, Any]) -> bool:
     """Whether the worker is full rather than the request wrong."""
     result = reply.get("result")
     return result == LOAD_LIMIT or (result == ERROR and reply.get("error-reason") in TRY_ANOTHER)
+
+
+def is_unknown_call(reply: Mapping[str, Any]) -> bool:
+    """Whether the worker does not have the call."""
+    return reply.get("error-reason") == UNKNOWN_CALL or reply.get("warning") == NO_SUCH_CALL_WARNING
