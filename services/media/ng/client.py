@@ -89,7 +89,7 @@ class NgClient:
         return None if worker is None else self.pool.workers[worker]
 
     def pin(self, call_id: str, worker: Address) -> None:
-        """The call is at this worker (read from the call's state). Raises ValueError when the worker is none of ours."""
+        """The call is at this worker, says the call's state. Raises ValueError when it is none of our workers."""
         self.pool.pin(call_id, self.pool.workers.index(worker))
 
     async def ping(self, worker: int) -> float:
