@@ -209,7 +209,8 @@ def _parse_host(text: str) -> str:
 
 def _parse_name_or_ip4(text: str) -> str:
     name = text.lower()
-    if not name or not name.isascii() or not _NAME_CHARS.issuperset(name):
+    # The Kelvin sign is no 'k', though lower() says so: hence isascii() of what came.
+    if not name or not text.isascii() or not _NAME_CHARS.issuperset(name):
         raise AddressError(f"not a host: {text!r}")
     labels = name.removesuffix(".").split(".")
     last = labels[-1]

@@ -14,7 +14,6 @@ from services.core.sip.lexical import (
     TOKEN_CHARS,
     WS,
     Params,
-    after_quoted,
     bad,
     drop_param,
     find_param,
@@ -22,12 +21,25 @@ from services.core.sip.lexical import (
     parse_number,
     parse_params,
     print_params,
-    quote,
     set_param,
     split_list,
-    unquote_string,
 )
-from services.core.sip.uri import SipUri
+from services.core.sip.uri import NameAddr
+
+__all__ = [
+    "CSEQ_LIMIT",
+    "MAX_CSEQ",
+    "STAR",
+    "CSeq",
+    "NameAddr",
+    "Star",
+    "Via",
+    "parse_contacts",
+    "parse_cseq",
+    "parse_name_addrs",
+    "parse_via",
+    "salvage_via",
+]
 
 MAX_CSEQ = 2**31 - 1
 """The largest number we generate (RFC 3261 8.1.1.5)."""
@@ -131,13 +143,13 @@ def salvage_via(text: str) -> Via | None:
         host, port = _parse_sent_by(sent_by)
     except SipError:
         return None
-    params: Params = ()
+    params: list[tuple[str, str | None]] = []
     for piece in tail.split(";") if tail else ():
         try:
             params += parse_params(piece, "Via")
         except SipError:
             break
-    return Via(transport, host, port, params)
+    return Via(transport, host, port, tuple(params))
 
 
 def _cut_via(text: str) -> tuple[str, str, str, str]:
@@ -159,7 +171,7 @@ def _cut_protocol(text: str) -> tuple[str, str]:
     """Transport and the rest of a Via with white space in odd places."""
     name, _, rest = text.partition("/")
     version, _, rest = rest.partition("/")
-    if name.strip(WS).upper() != "SIP" or version.strip(WS) != "2.0":
+    if name.strip(WS).lower() != "sip" or version.strip(WS) != "2.0":
         raise bad("Via", "protocol")
     transport, _, rest = rest.replace("\t", " ").lstrip(" ").partition(" ")
     return transport, rest
@@ -202,98 +214,7 @@ def parse_cseq(text: str) -> CSeq:
     return CSeq(parse_number(number, CSEQ_LIMIT - 1, "CSeq"), method)
 
 
-# --- name-addr -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class NameAddr:
-    """A display name, a URI and header parameters: From, To, Contact, Route, Refer-To (RFC 3261 20.10)."""
-
-    uri: SipUri
-    display: str = ""
-    """Plain text, quotes and backslashes resolved."""
-    params: Params = ()
-    """Header parameters; values raw, quotes included."""
-
-    @classmethod
-    def parse(cls, text: str, where: str = "address") -> NameAddr:
-        """Read a name-addr or addr-spec. Raises SipError: 400, or 416 for a URI scheme we do not have."""
-        display, uri, params = split_name_addr(text, where)
-        try:
-            return cls(SipUri.parse(uri), unquote_string(display), parse_params(params, where) if params else ())
-        except SipError as error:
-            if error.where == "URI":
-                raise SipError(error.status, f"{error.reason} in {where}", where) from None
-            raise
-
-    @property
-    def tag(self) -> str | None:
-        return find_param(self.params, "tag") or None
-
-    def param(self, name: str) -> str | None:
-        """The value of a parameter without its quotes, "" when it has none, None when it is not there."""
-        value = find_param(self.params, name)
-        return unquote_string(value) if value else value
-
-    def with_tag(self, tag: str | None) -> NameAddr:
-        """A copy with that tag, or with none."""
-        params = drop_param(self.params, "tag") if tag is None else set_param(self.params, "tag", tag)
-        return replace(self, params=params)
-
-    def with_param(self, name: str, value: str | None = None) -> NameAddr:
-        """A copy with one parameter set; `value` is raw, so quote what is no token."""
-        return replace(self, params=set_param(self.params, name, value))
-
-    def without_param(self, name: str) -> NameAddr:
-        """A copy without a parameter."""
-        return replace(self, params=drop_param(self.params, name))
-
-    def __str__(self) -> str:
-        display = f"{quote(self.display)} " if self.display else ""
-        return f"{display}<{self.uri}>{print_params(self.params)}"
-
-
-def split_name_addr(text: str, where: str) -> tuple[str, str, str]:
-    """Display name (raw), URI text and parameter text of a name-addr or addr-spec, without reading any of them.
-
-    In the form without brackets every parameter is the header's, and a URI with ',' or '?' is refused
-    (RFC 3261 20.10). Raises SipError 400.
-    """
-    text = text.strip(WS)
-    if text.startswith('"'):
-        end = after_quoted(text, 0, where)
-        display, rest = text[:end], text[end:].lstrip(WS)
-        if not rest.startswith("<"):
-            raise bad(where, "no '<' after the display name")
-        uri, bracket, tail = rest[1:].partition(">")
-    else:
-        display, bracket, rest = text.partition("<")
-        if not bracket:
-            uri, _, params = text.partition(";")
-            uri = uri.rstrip(WS)
-            if not uri or "?" in uri or "," in uri or ('"' in uri) or (";" in text and not params):
-                raise bad(where)
-            return "", uri, params
-        display = display.rstrip(WS)
-        if '"' in display:
-            raise bad(where, "display name")
-        uri, bracket, tail = rest.partition(">")
-    if not bracket or not uri:
-        raise bad(where, "no URI in brackets")
-    tail = tail.lstrip(WS)
-    if tail and tail[0] != ";":
-        raise bad(where, "text behind the URI")
-    if tail == ";":
-        raise bad(where, "parameter")
-    return display, uri, tail[1:]
-
-
-def header_tag(text: str, where: str) -> str | None:
-    """The tag of a From or To value without reading its URI."""
-    if "tag" not in text and "tag" not in text.lower():
-        return None
-    params = split_name_addr(text, where)[2]
-    return (find_param(parse_params(params, where), "tag") or None) if params else None
+# --- lists ------------------------------------------------------------------------------------------------------------
 
 
 def parse_name_addrs(rows: list[str], where: str) -> list[NameAddr]:

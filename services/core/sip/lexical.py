@@ -24,6 +24,7 @@ TOKEN_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 _QUOTED = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _COMMA_STOPS = re.compile(r'[,"<]')
 _SEMICOLON_STOPS = re.compile(r'[;"]')
+_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
 def is_token(text: str) -> bool:
@@ -75,7 +76,7 @@ def unquote_string(text: str) -> str:
     if len(text) < 2 or text[0] != '"':
         return text
     inner = text[1:-1]
-    return re.sub(r"\\(.)", r"\1", inner, flags=re.DOTALL) if "\\" in inner else inner
+    return _QUOTED_PAIR.sub(r"\1", inner) if "\\" in inner else inner
 
 
 def after_quoted(text: str, start: int, where: str) -> int:
@@ -147,7 +148,7 @@ def parse_params(text: str, where: str) -> Params:
             continue
         value = value.strip(WS)
         if not value or (" " in value and value[0] != '"'):
-            raise bad(where, f"parameter {name}")
+            raise bad(where, f"parameter {name[:20]}")
         params.append((name, value))
     return tuple(params)
 

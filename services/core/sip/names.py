@@ -60,15 +60,23 @@ SINGLE_HEADERS = frozenset(("Call-ID", "Content-Length", "CSeq", "From", "Max-Fo
 
 EXACT_NAMES = MappingProxyType({name: name for name in (*_USUAL_NAMES, *COMPACT_FORMS.values())} | COMPACT_FORMS)
 """Names that need no thought: the usual spelling and the compact forms, each with its canonical name."""
+_CACHED_LENGTH = 64
 _BY_LOWER_CASE = MappingProxyType({name.lower(): long_name for name, long_name in EXACT_NAMES.items()})
 
 
 def canonical_name(name: str) -> str:
     """The long form of a header name in its usual spelling: `Call-ID` for `i`, `call-id`, `CALL-ID`."""
-    return EXACT_NAMES.get(name) or _canonical_name(name)
+    known = EXACT_NAMES.get(name)
+    if known is None:
+        known = _cached_name(name) if len(name) <= _CACHED_LENGTH else _canonical_name(name)
+    return known
 
 
 @lru_cache(1024)
+def _cached_name(name: str) -> str:
+    return _canonical_name(name)
+
+
 def _canonical_name(name: str) -> str:
     known = _BY_LOWER_CASE.get(name.lower())
     return known or "-".join([part.capitalize() for part in name.split("-")])

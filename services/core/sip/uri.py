@@ -1,4 +1,4 @@
-"""SIP, SIPS and tel URIs (RFC 3261 19.1 and 25.1, addresses by RFC 5954; RFC 3966).
+"""SIP, SIPS and tel URIs, and the name-addr round them (RFC 3261 19.1, 20.10 and 25.1, RFC 5954, RFC 3966).
 
 Escapes are kept as they came: `user`, `password`, parameters and headers hold the raw text, so a URI prints the bytes
 that were read (only the scheme and the host take their canonical form). Meaning is asked for by name:
@@ -12,9 +12,21 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from services.core.address import AddressError, HostPort, is_ip, split_host_port, uri_host
+from services.core.address import AddressError, HostPort, split_host_port, uri_host
 from services.core.sip.errors import SipError
-from services.core.sip.lexical import Params, drop_param, find_param, set_param
+from services.core.sip.lexical import (
+    WS,
+    Params,
+    after_quoted,
+    bad,
+    drop_param,
+    find_param,
+    parse_params,
+    print_params,
+    quote,
+    set_param,
+    unquote_string,
+)
 
 _ALNUM = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _UNRESERVED = frozenset(_ALNUM + "-_.!~*'()")
@@ -323,6 +335,90 @@ def _same_tel(one: SipUri, other: SipUri) -> bool:
     return one.aor() == other.aor() and _folded(one.params) == _folded(other.params)
 
 
-def host_is_ip(uri: SipUri) -> bool:
-    """Whether a URI names an address: no DNS needed (RFC 3263 4)."""
-    return is_ip(uri.host)
+# --- name-addr -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NameAddr:
+    """A display name, a URI and header parameters: From, To, Contact, Route, Refer-To (RFC 3261 20.10)."""
+
+    display: str
+    """Plain text, quotes and backslashes resolved; "" for none."""
+    uri: SipUri
+    params: Params = ()
+    """Header parameters; values raw, quotes included."""
+
+    @classmethod
+    def parse(cls, text: str, where: str = "address") -> NameAddr:
+        """Read a name-addr or addr-spec. Raises SipError: 400, or 416 for a URI scheme we do not have."""
+        return cls.of_parts(split_name_addr(text, where), where)
+
+    @classmethod
+    def of_parts(cls, parts: tuple[str, str, str], where: str) -> NameAddr:
+        """The address `split_name_addr` cut into parts. Raises SipError."""
+        display, uri, params = parts
+        try:
+            return cls(unquote_string(display), SipUri.parse(uri), parse_params(params, where) if params else ())
+        except SipError as error:
+            raise SipError(error.status, error.reason, where) from None
+
+    @property
+    def tag(self) -> str | None:
+        return find_param(self.params, "tag") or None
+
+    def param(self, name: str) -> str | None:
+        """The value of a parameter without its quotes, "" when it has none, None when it is not there."""
+        value = find_param(self.params, name)
+        return unquote_string(value) if value else value
+
+    def with_tag(self, tag: str | None) -> NameAddr:
+        """A copy with that tag, or with none."""
+        params = drop_param(self.params, "tag") if tag is None else set_param(self.params, "tag", tag)
+        return replace(self, params=params)
+
+    def with_param(self, name: str, value: str | None = None) -> NameAddr:
+        """A copy with one parameter set; `value` is raw, so quote what is no token."""
+        return replace(self, params=set_param(self.params, name, value))
+
+    def without_param(self, name: str) -> NameAddr:
+        """A copy without a parameter."""
+        return replace(self, params=drop_param(self.params, name))
+
+    def __str__(self) -> str:
+        display = f"{quote(self.display)} " if self.display else ""
+        return f"{display}<{self.uri}>{print_params(self.params)}"
+
+
+def split_name_addr(text: str, where: str) -> tuple[str, str, str]:
+    """Display name (raw), URI text and parameter text of a name-addr or addr-spec, without reading any of them.
+
+    In the form without brackets every parameter is the header's, and a URI with ',' or '?' is refused
+    (RFC 3261 20.10). Raises SipError 400.
+    """
+    text = text.strip(WS)
+    if text.startswith('"'):
+        end = after_quoted(text, 0, where)
+        display, rest = text[:end], text[end:].lstrip(WS)
+        if not rest.startswith("<"):
+            raise bad(where, "no '<' after the display name")
+        uri, bracket, tail = rest[1:].partition(">")
+    else:
+        display, bracket, rest = text.partition("<")
+        if not bracket:
+            uri, _, params = text.partition(";")
+            uri = uri.rstrip(WS)
+            if not uri or "?" in uri or "," in uri or ('"' in uri) or (";" in text and not params):
+                raise bad(where)
+            return "", uri, params
+        display = display.rstrip(WS)
+        if '"' in display:
+            raise bad(where, "display name")
+        uri, bracket, tail = rest.partition(">")
+    if not bracket or not uri:
+        raise bad(where, "no URI in brackets")
+    tail = tail.lstrip(WS)
+    if tail and tail[0] != ";":
+        raise bad(where, "text behind the URI")
+    if tail == ";":
+        raise bad(where, "parameter")
+    return display, uri, tail[1:]
