@@ -4,7 +4,7 @@ from services.core.config.acl import AclRule
 from services.core.config.conf import Conf, Entry, Section, load_conf, read_conf
 from services.core.config.load import Settings, families_of, load_settings
 from services.core.config.pbx import PbxSettings
-from services.core.config.problems import ConfigError, Problem, nearest
+from services.core.config.problems import ConfigError, Problem, in_order, nearest
 from services.core.config.rtp import RtpSettings
 from services.core.config.sip import ListenerSettings, Peer, SipSettings
 
@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "SipSettings",
     "families_of",
+    "in_order",
     "load_conf",
     "load_settings",
     "nearest",

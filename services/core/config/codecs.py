@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from services.core.config.conf import Entry
 from services.core.config.problems import nearest
 from services.core.config.table import Findings
+from services.core.sdp.codecs import CODECS
 
-AUDIO = ("ulaw", "alaw", "g722", "opus", "g729", "gsm", "ilbc", "g726", "g723", "speex", "speex16", "slin", "slin16")
-VIDEO = ("h264", "h263", "h263p", "h265", "vp8", "vp9", "av1")
-KNOWN = AUDIO + VIDEO
-"""Names in Asterisk's spelling. Media is relayed as it comes, so that a codec need only be known to the phones;
-what the PBX plays itself is ulaw and alaw."""
+KNOWN = tuple(CODECS)
+"""Asterisk's names. Media is relayed as it comes, so that a codec need only be known to the phones; what the PBX
+plays itself is ulaw and alaw."""
+
+VIDEO = frozenset({"h261", "h263", "h263p", "h264", "h265", "vp8", "vp9", "av1", "mpeg4"})
+"""Names that are understood and have no effect: calls are audio."""
 
 DEFAULT = ("ulaw", "alaw", "g722")
 
@@ -30,7 +32,9 @@ def edit(codecs: Sequence[str], entries: Iterable[Entry], findings: Findings) ->
             name, colon, _ = name.partition(":")
             if colon:
                 findings.warnings.append(entry.problem(f"{item.strip()}: the packet time has no effect"))
-            if not name:
+            if name in VIDEO:
+                findings.warnings.append(entry.problem(f"{entry.key}={name} has no effect: video is not supported yet"))
+            if not name or name in VIDEO:
                 continue
             if name != "all" and name not in KNOWN:
                 near = nearest(name, (*KNOWN, "all"))

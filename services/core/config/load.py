@@ -10,7 +10,7 @@ from pathlib import Path
 from services.core.address import Family
 from services.core.config.conf import Conf, load_conf
 from services.core.config.pbx import PbxSettings, read_pbx
-from services.core.config.problems import ConfigError, Problem
+from services.core.config.problems import ConfigError, Problem, in_order
 from services.core.config.rtp import RtpSettings, read_rtp
 from services.core.config.sip import SipSettings, read_sip
 from services.core.config.table import Findings
@@ -49,10 +49,8 @@ def load_settings(
     _check_ports(sip, rtp, findings)
     findings.check_environment(environment)
     if findings.problems:
-        raise ConfigError(tuple(dict.fromkeys(findings.problems)))
-    # A line of a template is read once for every section that inherits it, and warned of once.
-    warnings = tuple(dict.fromkeys(findings.warnings))
-    return Settings(directory=folder, sip=sip, rtp=rtp, pbx=pbx, warnings=warnings)
+        raise ConfigError(in_order(findings.problems))
+    return Settings(directory=folder, sip=sip, rtp=rtp, pbx=pbx, warnings=tuple(in_order(findings.warnings)))
 
 
 def _read(folder: Path, name: str, findings: Findings) -> Conf:

@@ -38,6 +38,16 @@ class ConfigError(Exception):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once, by file (in order of appearance) and line.
+
+    A line of a template is read once for every section that inherits it, and is wrong only once.
+    """
+    once = list(dict.fromkeys(problems))
+    files = {name: number for number, name in enumerate(dict.fromkeys(problem.file for problem in once))}
+    return sorted(once, key=lambda problem: (files[problem.file], problem.line))
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word `word` was probably meant to be, or the empty string."""
     found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)

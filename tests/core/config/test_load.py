@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.core.address import Family
-from services.core.config import ConfigError, load_settings
+from services.core.config import ConfigError, Problem, document, in_order, load_settings
 from tests.core.config.conftest import Load, Problems
 
 
@@ -140,3 +140,13 @@ def test_the_data_directory_is_where_state_belongs(load: Load, monkeypatch: pyte
     assert load(env={"HOME": "/home/a", "XDG_STATE_HOME": "/s"}).pbx.data_directory == Path("/s/pbx")
     monkeypatch.setattr("os.geteuid", lambda: 0)
     assert load(env={}).pbx.data_directory == Path("/var/lib/pbx")
+
+
+def test_the_documentation_is_what_the_tables_say() -> None:
+    page = Path(__file__).parents[3] / "docs" / "configuration.md"
+    assert page.read_text(encoding="utf-8") == document.text(), "run `make docs`"
+
+
+def test_problems_come_by_file_and_line_and_each_once() -> None:
+    later, sooner, other = Problem("sip.conf", 9, "x"), Problem("sip.conf", 2, "x"), Problem("rtp.conf", 1, "x")
+    assert in_order([later, other, sooner, later]) == [sooner, later, other]

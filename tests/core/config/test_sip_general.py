@@ -104,8 +104,8 @@ def test_a_family_can_be_switched_off(load: Load) -> None:
 
 def test_both_families_or_both_transports_off_is_a_problem(problems: Problems) -> None:
     assert problems("[general]\nipv4=no\nipv6=no\nudpenable=no\ntcpenable=no\n") == [
-        "sip.conf:5: neither UDP nor TCP is enabled (set udpenable=yes or tcpenable=yes)",
         "sip.conf:2: both address families are switched off (leave one of ipv4 and ipv6 on)",
+        "sip.conf:5: neither UDP nor TCP is enabled (set udpenable=yes or tcpenable=yes)",
     ]
 
 
@@ -139,8 +139,8 @@ def test_each_family_and_each_listener_has_its_advertised_address(load: Load) ->
 
 def test_an_advertised_address_has_the_family_of_its_listener(problems: Problems) -> None:
     assert problems("[general]\nbindaddr=10.0.0.1 advertise=[::1]\nexternaddr=2001:db8::7\nbindaddr=::1 as=x\n") == [
-        "sip.conf:3: externaddr: '2001:db8::7' is not an IPv4 address (an IPv6 address belongs in externaddr6)",
         "sip.conf:2: bindaddr: 10.0.0.1 cannot advertise ::1, an address of the other family",
+        "sip.conf:3: externaddr: '2001:db8::7' is not an IPv4 address (an IPv6 address belongs in externaddr6)",
         "sip.conf:4: bindaddr: 'as=x' is not understood (only advertise=HOST[:PORT] may follow the address)",
     ]
 
@@ -152,11 +152,11 @@ def test_transports_can_be_switched_off_one_by_one(load: Load) -> None:
 
 def test_limits_and_expiry_are_checked_against_their_ranges(problems: Problems) -> None:
     assert problems("[general]\nminexpiry=0\nmaxcalls=+7\nmaxtransactions=7_000\nudpenable=maybe\nbindport=٧\n") == [
-        "sip.conf:6: bindport: '٧' is not a whole number (0 to 65535)",
-        "sip.conf:5: udpenable: 'maybe' is neither yes nor no (write yes or no)",
         "sip.conf:2: minexpiry: 0 is out of range (1 to 86400)",
         "sip.conf:3: maxcalls: '+7' is not a whole number (1 to 1000000)",
         "sip.conf:4: maxtransactions: '7_000' is not a whole number (100 to 1000000)",
+        "sip.conf:5: udpenable: 'maybe' is neither yes nor no (write yes or no)",
+        "sip.conf:6: bindport: '٧' is not a whole number (0 to 65535)",
     ]
 
 
