@@ -1,0 +1,64 @@
+# make run    start the PBX with examples/hello (no root, nothing to install first)
+# make test   check and test everything; the last line is `N passed, N failed, N skipped`
+# make check  formatting, lint, types, import rules
+# make bench  measure calls and registrations, write docs/benchmarks.md
+# make docs   write the generated documents again
+
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONFIG ?= examples/hello
+DATA ?= var/hello
+TESTS ?= tests
+
+.PHONY: help run test check format bench docs clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+run: $(VENV)/.installed
+	@exec $(BIN)/pbx run --config $(CONFIG) --data $(DATA) --show-passwords
+
+# Both halves always run, so that one look shows everything that is wrong.
+test: $(VENV)/.installed-dev
+	@$(MAKE) --no-print-directory check; checked=$$?; \
+	CHECK_FAILED=$$checked $(BIN)/python -m pytest $(TESTS); tested=$$?; \
+	[ $$checked -eq 0 ] && [ $$tested -eq 0 ]
+
+check: $(VENV)/.installed-dev
+	@echo '--- ruff'; $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . \
+	  || { $(BIN)/ruff format --diff --quiet . | head -20; exit 1; }
+	@echo '--- mypy'; $(BIN)/mypy
+	@echo '--- import-linter'; $(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.bench.run --write docs/benchmarks.md
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m services.core.config.document > docs/configuration.md
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+
+# --- the virtual environment -----------------------------------------------------------------------------------------
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/pip
+	@echo 'installing (once) ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/pip
+	@echo 'installing the tools of the tests (once) ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "this needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo 'this Python cannot make virtual environments: apt-get install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
