@@ -11,7 +11,7 @@ from typing import Any
 from services.core.eventlog.port import EventLogError, Positioned
 from services.core.events.envelope import Record
 from services.core.store.port import StoreError
-from services.core.store.sqlite_file import CHECKPOINT_BYTES, SqliteFile
+from services.core.store.sqlite_file import DEFAULT_LIMITS, Limits, SqliteFile
 
 FILE_NAME = "log.db"
 VERSION = 1
@@ -58,10 +58,10 @@ def _positioned(row: tuple[Any, ...]) -> Positioned:
 class SqliteLog:
     """`EventLog` on one file that several processes may share. Appends run on the loop and wait for no disk."""
 
-    def __init__(self, path: Path, *, checkpoint_bytes: int = CHECKPOINT_BYTES) -> None:
+    def __init__(self, path: Path, *, limits: Limits = DEFAULT_LIMITS) -> None:
         """Open or create the file. Raises EventLogError."""
         try:
-            self._file = SqliteFile(path, _SCHEMA, VERSION, checkpoint_bytes=checkpoint_bytes)
+            self._file = SqliteFile(path, _SCHEMA, VERSION, limits=limits)
         except StoreError as error:
             raise EventLogError(str(error)) from error
         self._appended = asyncio.Condition()

@@ -69,9 +69,7 @@ class DataclassCodec(Generic[T]):
     def from_map(self, values: Mapping[str, Any]) -> T:
         """The value a map stands for. Raises CodecError when it lacks a field that has no default."""
         try:
-            if self._decode:
-                values = self._converted(values)
-            return self.cls(**values)
+            return self.cls(**(self._converted(values) if self._decode else values))
         except (TypeError, ValueError, KeyError, AttributeError):
             return self._from_foreign_map(values)
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from services.core.events.codec import pack, unpack
 from services.core.events.envelope import Record, seal
 from services.core.store.port import Change, Conflict, OutboxRow, OutboxStatus, Version
-from services.core.store.sqlite_file import CHECKPOINT_BYTES, SqliteFile
+from services.core.store.sqlite_file import DEFAULT_LIMITS, Limits, SqliteFile
 
 FILE_NAME = "state.db"
 
@@ -72,19 +72,18 @@ class SqliteStore:
         site: str = "",
         node: str = "",
         forget_after_s: Mapping[str, float] = FORGET_AFTER_S,
-        checkpoint_bytes: int = CHECKPOINT_BYTES,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         """Open or create the file. `site` and `node` sign the events. Raises StoreError."""
         self._site = site
         self._node = node
         self._forget_after_s = dict(forget_after_s)
-        self._file = SqliteFile(path, _SCHEMA, 1, checkpoint_bytes=checkpoint_bytes)
+        self._file = SqliteFile(path, _SCHEMA, 1, limits=limits)
         self._committed = asyncio.Event()
 
     def submit(self, changes: Sequence[Change]) -> asyncio.Future[list[Version | Conflict]]:
         if any(change.epoch < 1 for change in changes):
             raise ValueError("an epoch is at least 1")
-        self._committed.set()
         return self._file.submit(lambda cursor: [self._apply(cursor, change) for change in changes])
 
     async def commit(self, changes: Sequence[Change]) -> list[Version | Conflict]:
@@ -185,6 +184,7 @@ class SqliteStore:
             record = seal(event, key=change.key, epoch=change.epoch, seq=seq, time=change.time, site=site, node=node)
             records.append((record.topic, record.key, record.epoch, record.seq, record.value))
         cursor.execute("INSERT INTO outbox (time, records) VALUES (?, ?)", (change.time, pack(records)))
+        self._committed.set()  # the transaction ends before anybody else runs
 
     def _forget(self, cursor: sqlite3.Cursor, change: Change, key: bytes) -> None:
         """Remember when it was deleted, and let go of versions that were remembered long enough."""

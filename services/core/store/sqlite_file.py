@@ -29,13 +29,22 @@ from services.core.store.port import StoreError
 
 T = TypeVar("T")
 
-BUSY_RETRY_S = 0.001
-BUSY_LIMIT_S = 5.0
-"""How long a transaction is tried against other writers before it fails."""
-SYNC_INTERVAL_S = 1.0
-"""How old a transaction may be before it is on the disk."""
-CHECKPOINT_BYTES = 32 * 1024 * 1024
-"""The write-ahead log is copied into the database when it is longer than this."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How patient a file is."""
+
+    busy_retry_s: float = 0.001
+    """When a transaction is tried again that found the write lock taken."""
+    busy_limit_s: float = 5.0
+    """How long a transaction is tried before it fails."""
+    sync_interval_s: float = 1.0
+    """How old a transaction may be before it is on the disk."""
+    checkpoint_bytes: int = 32 * 1024 * 1024
+    """The write-ahead log is copied into the database when it is longer than this."""
+
+
+DEFAULT_LIMITS = Limits()
 
 _BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS checkpoints (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL);
@@ -56,17 +65,18 @@ class _Operation(Generic[T]):
 class SqliteFile:
     """A database file and its thread. Open and use it on the event loop's thread."""
 
-    def __init__(self, path: Path, schema: str, version: int, *, checkpoint_bytes: int = CHECKPOINT_BYTES) -> None:
+    def __init__(self, path: Path, schema: str, version: int, *, limits: Limits = DEFAULT_LIMITS) -> None:
         """Open or create it, with tables by `schema`. Raises StoreError, naming the file, when that cannot be."""
         self.path = path
+        self._limits = limits
         self._pending: list[_Operation[Any]] = []
         self._busy_since: float | None = None
         self._closed = False
-        self._connection = connect(path)
+        self._connection = connect(path, busy_timeout_s=limits.busy_limit_s)
         self._cursor = self._connection.cursor()
         try:
             self._prepare(schema, version)
-            self._checkpointer = _Checkpointer(path, checkpoint_bytes)
+            self._checkpointer = _Checkpointer(path, limits)
         except (sqlite3.Error, StoreError) as error:
             self._connection.close()
             raise StoreError(f"{path}: {error}") from error
@@ -155,7 +165,7 @@ class SqliteFile:
                 operation.done.set_result(result)
 
     def _flush_later(self) -> None:
-        asyncio.get_running_loop().call_later(BUSY_RETRY_S, self._flush)
+        asyncio.get_running_loop().call_later(self._limits.busy_retry_s, self._flush)
 
     def _worth_waiting(self, error: sqlite3.Error) -> bool:
         if not _is_busy(error):
@@ -163,7 +173,7 @@ class SqliteFile:
         now = asyncio.get_running_loop().time()
         if self._busy_since is None:
             self._busy_since = now
-        return now - self._busy_since < BUSY_LIMIT_S
+        return now - self._busy_since < self._limits.busy_limit_s
 
     def _fail_pending(self, error: sqlite3.Error) -> None:
         self._busy_since = None
@@ -176,7 +186,7 @@ class SqliteFile:
             self._cursor.execute("ROLLBACK")
 
 
-def connect(path: Path, *, busy_timeout_s: float = BUSY_LIMIT_S) -> sqlite3.Connection:
+def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
     """A connection in autocommit and write-ahead-log mode that makes no checkpoints. Raises StoreError."""
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=busy_timeout_s, check_same_thread=False)
@@ -199,11 +209,11 @@ def _is_busy(error: sqlite3.Error) -> bool:
 class _Checkpointer:
     """The thread that waits for the disk."""
 
-    def __init__(self, path: Path, checkpoint_bytes: int) -> None:
+    def __init__(self, path: Path, limits: Limits) -> None:
         self.restarting = False
         """True while the loop had better not write: a single reference, read and written under the GIL."""
         self._wal = Path(f"{path}-wal")
-        self._checkpoint_bytes = checkpoint_bytes
+        self._limits = limits
         # While it truncates the log SQLite holds the write lock and waits for readers: no longer than this.
         self._connection = connect(path, busy_timeout_s=0.1)
         self._pin = connect(path, busy_timeout_s=0.1)
@@ -230,7 +240,7 @@ class _Checkpointer:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.wait()
-            self._stop.wait(SYNC_INTERVAL_S)
+            self._stop.wait(self._limits.sync_interval_s)
             self._wake.clear()
             self._dirty = False
             # A busy file or a full disk now is tried again after the next transaction; the log loses nothing by it.
@@ -238,7 +248,7 @@ class _Checkpointer:
                 self._bring_to_disk()
 
     def _bring_to_disk(self) -> None:
-        if self._wal.stat().st_size > self._checkpoint_bytes:
+        if self._wal.stat().st_size > self._limits.checkpoint_bytes:
             self._checkpoint()
             return
         descriptor = os.open(self._wal, os.O_RDONLY)
