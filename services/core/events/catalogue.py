@@ -289,6 +289,8 @@ class ContactBound(RegistrationEvent):
     """Address and port the REGISTER came from."""
     local: str
     flow_id: int
+    scope_id: int = 0
+    """Interface of a link-local source; 0 for any other."""
     family: str
     user_agent: str = ""
 
