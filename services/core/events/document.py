@@ -58,6 +58,8 @@ COMMON: Mapping[str, str] = {
     "answer": "The session description answered.",
     "bytes_received": "RTP payload and headers, without IP and UDP.",
     "bytes_sent": "RTP payload and headers, without IP and UDP.",
+    "binding": "Id of the binding inside its AOR.",
+    "contact": "The Contact's URI, byte for byte as received.",
     "caller_name": "Display name shown to callees.",
     "caller_number": "Number shown to callees.",
     "caller_uri": "URI of the caller's From.",
