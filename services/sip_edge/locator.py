@@ -11,14 +11,14 @@ import ipaddress
 import socket
 from collections.abc import Callable
 
-from services.core.address import Address, HostPort, is_ip, uri_host
+from services.core.address import Address, HostPort, is_ip
 from services.core.config.sip import Peer, SipSettings
 from services.core.sip.errors import SipError
 from services.core.sip.uri import SipUri, escape_user
 from services.registrar import Binding, Registrar
 from services.sip_edge.call import causes
 from services.sip_edge.call.party import Destination, NotLocated
-from services.sip_edge.transport import SipTransport
+from services.sip_edge.transport import SipTransport, TransportError
 
 SIP_PORT = 5060
 _TECHNOLOGIES = frozenset({"SIP", "PJSIP"})
@@ -40,7 +40,7 @@ class Locator:
         self._new_channel = new_channel
 
     async def locate(self, target: str) -> tuple[Destination, ...] | NotLocated:
-        """Every place `target` leads to now. Raises OSError when the resolver or a connection fails."""
+        """Every place `target` leads to now. Raises TransportError when a trunk cannot be reached."""
         technology, _, rest = target.partition("/")
         if technology.upper() not in _TECHNOLOGIES:
             return NotLocated(cause=causes.NO_ROUTE, reason=f"no channel driver {technology!r}; use SIP/ or PJSIP/")
@@ -63,7 +63,9 @@ class Locator:
         transport = peer.transport or "udp"
         remote = await _resolve(host.host, host.port or SIP_PORT)
         if remote is None:
-            return NotLocated(cause=causes.NETWORK_OUT_OF_ORDER, reason=f"{host.host} of [{peer.name}] does not resolve")
+            return NotLocated(
+                cause=causes.NETWORK_OUT_OF_ORDER, reason=f"{host.host} of [{peer.name}] does not resolve"
+            )
         user = f"{escape_user(number)}@" if number else ""
         uri = f"sip:{user}{host}{'' if transport == 'udp' else f';transport={transport}'}"
         return (await self._destination(peer, transport, remote, uri, ()),)
@@ -81,7 +83,7 @@ class Locator:
             remote = source if self._transport.is_open(binding.transport, source) else remote
         try:
             return await self._destination(peer, binding.transport, remote, uri, binding.path)
-        except OSError:
+        except TransportError:
             return None
 
     async def _destination(
@@ -120,9 +122,9 @@ def next_hop(contact: SipUri, source: Address) -> Address:
         return source
     if contact.host == source.host or not ipaddress.ip_address(contact.host).is_private:
         return Address(contact.host, contact.port or SIP_PORT, source.scope_id)
-    if contact.host.count(":") and not source.host.count(":") or not contact.host.count(":") and source.host.count(":"):
-        return Address(contact.host, contact.port or SIP_PORT)
-    return source
+    at_contact = Address(contact.host, contact.port or SIP_PORT)
+    # A NAT does not change the family: whoever registers one of the other family means it.
+    return source if at_contact.family is source.family else at_contact
 
 
 def _first_route(path: tuple[str, ...], source: Address) -> Address:
@@ -144,6 +146,3 @@ async def _resolve(host: str, port: int) -> Address | None:
     except socket.gaierror:
         return None
     return Address.from_sockaddr(found[0][4]) if found else None
-
-
-__all__ = ["Locator", "next_hop", "uri_host"]

@@ -22,6 +22,7 @@ from services.sip_edge.call import effects as fx
 from services.sip_edge.call.party import MediaFailed, NotLocated
 from services.sip_edge.call.process import CallProcess, Decision
 from services.sip_edge.call.snapshot import pack
+from services.sip_edge.transport import TransportError
 
 if TYPE_CHECKING:
     from services.sip_edge.edge import Edge
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _BACKGROUND_S = 0.1
 """How long a provisional fact may wait for company before it is committed alone."""
+_RETRY_S = 1.0
+"""After a commit failed the facts are offered to the store again."""
 _LEVELS: Mapping[str, int] = logging.getLevelNamesMapping()
 
 Step = Callable[[CallProcess], Decision]
@@ -141,6 +144,7 @@ class CallRunner:
         except (StoreError, asyncio.CancelledError) as error:
             # The call goes on from memory; its facts stay here and go with the next commit.
             log.error("call %s: the store refused a commit: %s", self.call_id, error)
+            self._background = self._loop.call_later(_RETRY_S, self._flush)
         else:
             if isinstance(outcome, Conflict):
                 log.warning("call %s: taken over elsewhere (epoch %d)", self.call_id, outcome.current.epoch)
@@ -253,7 +257,7 @@ class CallRunner:
     async def _locate(self, token: int, target: str) -> None:
         try:
             found = await self._edge.locator.locate(target)
-        except (OSError, StoreError) as error:
+        except (TransportError, StoreError) as error:
             found = NotLocated(cause=38, reason=str(error))
         self.feed(lambda process: process.located(token, found))
 

@@ -16,6 +16,7 @@ from services.core.sdp import SdpError
 from services.core.sip.message import Request, Response, make_response
 from services.sip_edge.call import causes
 from services.sip_edge.call.descriptions import application_answer, application_offer, narrowed, voice_codecs
+from services.sip_edge.call.dialogs import SDP
 from services.sip_edge.call.effects import Answer, Offer, Respond
 from services.sip_edge.call.party import IncomingInvite, MediaFailed
 from services.sip_edge.call.state import CALLER
@@ -66,12 +67,12 @@ class Caller:
                 local=str(invite.flow.local),
                 flow_id=invite.flow.id,
                 sip_call_id=request.call_id,
-                local_uri=str(dialog.local_uri),
-                remote_uri=str(dialog.remote_uri),
+                local_uri=dialog.local_uri,
+                remote_uri=dialog.remote_uri,
                 local_tag=dialog.local_tag,
                 remote_tag=dialog.remote_tag,
-                remote_target=str(dialog.remote_target),
-                route_set=tuple(str(route) for route in dialog.route_set),
+                remote_target=dialog.remote_target,
+                route_set=dialog.route_set,
                 remote_cseq=request.cseq.number,
                 sdp=request.body,
                 dialplan_version=call.program.version,
@@ -259,6 +260,5 @@ class Caller:
             invite.request, status, reason, to_tag=self._call.state.leg(CALLER).local_tag, headers=tuple(headers)
         )
         if sdp:
-            response.set("Content-Type", "application/sdp")
-            response.body = sdp
+            response.set_body(sdp, SDP)
         self._call.effect(Respond(invite.key, response))

@@ -158,9 +158,9 @@ class Dial:
                 local=str(destination.flow.local),
                 flow_id=destination.flow.id,
                 sip_call_id=request.call_id,
-                local_uri=str(request.from_.uri),
-                remote_uri=destination.uri,
-                local_tag=request.from_.tag or "",
+                local_uri=str(request.from_.with_tag(None)),
+                remote_uri=f"<{destination.uri}>",
+                local_tag=request.from_tag or "",
                 local_cseq=request.cseq.number,
                 route_set=destination.route_set,
             )
@@ -208,7 +208,7 @@ class Dial:
         call = self._call
         assert branch.invite is not None
         if branch.ack is not None:
-            call.effect(SendAck(branch.ack, call.dialogs.flow(branch.leg)))
+            self._answered_again(branch, branch.ack, response)
             return
         try:
             dialog = call.dialogs.confirmed(branch.leg, response)
@@ -222,8 +222,8 @@ class Dial:
             LegAnswered(
                 leg=branch.leg,
                 remote_tag=dialog.remote_tag,
-                remote_target=str(dialog.remote_target),
-                route_set=tuple(str(route) for route in dialog.route_set),
+                remote_target=dialog.remote_target,
+                route_set=dialog.route_set,
                 sdp=sdp,
             )
         )
@@ -239,6 +239,19 @@ class Dial:
             self._no_session(branch, "the answer has no session description")
             return
         call.media(Answer(branch.offerer, branch.leg, sdp), then=partial(self._connected, branch, sdp))
+
+    def _answered_again(self, branch: _Branch, ack: Request, response: Response) -> None:
+        """A copy of the 2xx wants its ACK again; the 2xx of another fork is one too many."""
+        call, flow = self._call, self._call.dialogs.flow(branch.leg)
+        if response.to_tag == ack.to_tag:
+            call.effect(SendAck(ack, flow))
+            return
+        try:
+            ack, bye = call.dialogs.hang_up_fork(branch.leg, response)
+        except SipError:
+            return
+        call.effect(SendAck(ack, flow))
+        call.request(bye, flow)
 
     def _connected(self, branch: _Branch, sdp: bytes, result: Any) -> None:
         call = self._call

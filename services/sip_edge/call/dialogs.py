@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from services.core.address import HostPort
 from services.core.events.catalogue import LegRedirected, LegRenegotiated
 from services.core.sip.dialog import Dialog
+from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
-from services.core.sip.message import Request, Response, new_request
+from services.core.sip.message import Request, Response
 from services.core.sip.transaction import BRANCH_COOKIE
-from services.core.sip.uri import NameAddr, SipUri
+from services.core.sip.uri import NameAddr, SipUri, escape_user
 from services.sip_edge.call.party import Destination, IncomingInvite
 from services.sip_edge.call.state import CALLER, LegPhase
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS"
 """Methods served inside a dialog."""
 
+SDP = "application/sdp"
 _MAX_FORWARDS = 70
 
 
@@ -57,7 +59,9 @@ class Dialogs:
         path = _Path(destination.flow, destination.advertised)
         self._paths[leg] = path
         call = self._call
-        caller = SipUri(scheme="sip", user=number or "anonymous", host=path.advertised.host, port=path.advertised.port)
+        caller = SipUri(
+            scheme="sip", user=escape_user(number) or "anonymous", host=path.advertised.host, port=path.advertised.port
+        )
         local = NameAddr(display=name, uri=caller, params=(("tag", call.surroundings.new_tag()),))
         hops = _MAX_FORWARDS if max_forwards is None else max_forwards - 1
         headers = [
@@ -71,7 +75,9 @@ class Dialogs:
             ("Contact", self.contact(leg)),
             *self.capabilities(),
         ]
-        path.invite = new_request("INVITE", destination.uri, headers, body=sdp, content_type="application/sdp")
+        if sdp:
+            headers.append(("Content-Type", "application/sdp"))
+        path.invite = Request("INVITE", destination.uri, headers, sdp)
         return path.invite
 
     def confirmed(self, leg: str, response: Response) -> Dialog:
@@ -81,71 +87,80 @@ class Dialogs:
         path.dialog = Dialog.uac(path.invite, response)
         return path.dialog
 
+    def hang_up_fork(self, leg: str, response: Response) -> tuple[Request, Request]:
+        """ACK and BYE for a 2xx of another fork of the leg's INVITE (RFC 3261 section 13.2.2.4)."""
+        path = self._paths[leg]
+        assert path.invite is not None
+        fork = Dialog.uac(path.invite, response)
+        ack = fork.ack(path.invite.cseq.number, via=self._via(path))
+        return ack, fork.next_request("BYE", via=self._via(path))[1]
+
     def restore(self, leg: str, flow: Flow, advertised: HostPort) -> None:
-        """A dialog read back from the history: the call is not of this process."""
+        """A dialog read back from the history: this process did not make it."""
         state = self._call.state.leg(leg)
-        self._paths[leg] = _Path(
-            flow,
-            advertised,
-            dialog=Dialog(
-                call_id=state.sip_call_id,
-                local_tag=state.local_tag,
-                remote_tag=state.remote_tag,
-                local_uri=state.local_uri,
-                remote_uri=state.remote_uri,
-                remote_target=state.remote_target,
-                route_set=state.route_set,
-                local_cseq=state.local_cseq or 1,
-                remote_cseq=state.remote_cseq or None,
-                secure=False,
-            ),
+        dialog = Dialog(
+            call_id=state.sip_call_id,
+            local_tag=state.local_tag,
+            remote_tag=state.remote_tag,
+            local_uri=state.local_uri,
+            remote_uri=state.remote_uri,
+            remote_target=state.remote_target,
+            route_set=state.route_set,
+            local_cseq=state.local_cseq,
+            remote_cseq=state.remote_cseq,
         )
+        self._paths[leg] = _Path(flow, advertised, dialog=dialog)
+
+    def known(self, leg: str) -> bool:
+        """Can the leg be reached?"""
+        return leg in self._paths
 
     # --- inside a dialog ---------------------------------------------------------------------------------------
 
     def received(self, leg: str, request: Request, flow: Flow) -> None:
         """Take note of a request of the party. SipError 500 for a CSeq that goes back (RFC 3261 section 12.2.2)."""
         path = self._paths[leg]
-        assert path.dialog is not None
-        before = path.dialog
-        path.dialog = before.received(request)
+        if path.dialog is None:
+            raise SipError(481, "Dialog not established", "To", request)
+        self._move(leg, path, path.dialog.received(request))
         if flow.transport == path.flow.transport:
             path.flow = flow
-        state = self._call.state.leg(leg)
-        if path.dialog.remote_target != before.remote_target and state.phase is LegPhase.ANSWERED:
-            self._call.emit(LegRedirected(leg=leg, remote_target=path.dialog.remote_target))
-
-    def next_request(self, leg: str, method: str, *, sdp: bytes = b"") -> Request:
-        """The next request in a confirmed dialog, our Via on top."""
-        path = self._paths[leg]
-        assert path.dialog is not None
-        headers: list[tuple[str, str]] = []
-        if method == "INVITE":
-            headers = [("Contact", self.contact(leg)), *self.capabilities()]
-        path.dialog, request = path.dialog.next_request(method, via=self._via(path), headers=tuple(headers))
-        if sdp:
-            request.set("Content-Type", "application/sdp")
-            request.body = sdp
-        return request
 
     def refreshed(self, leg: str, response: Response) -> None:
         """A 2xx to our re-INVITE may move the party's remote target (RFC 3261 section 12.2.1.2)."""
         path = self._paths[leg]
-        assert path.dialog is not None
-        before = path.dialog
-        path.dialog = before.refreshed(response)
-        if path.dialog.remote_target != before.remote_target:
-            self._call.emit(LegRedirected(leg=leg, remote_target=path.dialog.remote_target))
+        self._move(leg, path, self._established(path).answered(response))
+
+    def _move(self, leg: str, path: _Path, dialog: Dialog) -> None:
+        before, path.dialog = path.dialog, dialog
+        moved = before is not None and before.remote_target != dialog.remote_target
+        if moved and self._call.state.leg(leg).phase is LegPhase.ANSWERED:
+            self._call.emit(LegRedirected(leg=leg, remote_target=dialog.remote_target))
+
+    def next_request(self, leg: str, method: str, *, sdp: bytes = b"") -> Request:
+        """The next request in a confirmed dialog, our Via on top."""
+        path = self._paths[leg]
+        headers = [*self.capabilities()] if method == "INVITE" else []
+        contact = self.contact(leg) if method == "INVITE" else None
+        dialog, request = self._established(path).next_request(
+            method, via=self._via(path), contact=contact, headers=headers
+        )
+        path.dialog = dialog
+        if sdp:
+            request.set_body(sdp, SDP)
+        return request
 
     def ack(self, leg: str, invite_cseq: int, *, sdp: bytes = b"") -> Request:
         """The ACK of a 2xx: a request of its own with the INVITE's number (RFC 3261 section 13.2.2.4)."""
         path = self._paths[leg]
-        assert path.dialog is not None
-        request = path.dialog.ack(invite_cseq, via=self._via(path))
+        request = self._established(path).ack(invite_cseq, via=self._via(path))
         if sdp:
-            request.set("Content-Type", "application/sdp")
-            request.body = sdp
+            request.set_body(sdp, SDP)
         return request
+
+    def _established(self, path: _Path) -> Dialog:
+        assert path.dialog is not None, "requests are sent in dialogs"
+        return path.dialog
 
     def remember_description(self, leg: str, sdp: bytes) -> None:
         """The party's answer to an offer of ours is in force."""
@@ -156,7 +171,7 @@ class Dialogs:
         dialog = self._paths[leg].dialog
         if dialog is None:
             return {}
-        return {"local_cseq": dialog.local_cseq, "remote_cseq": dialog.remote_cseq or 0}
+        return {"local_cseq": dialog.local_cseq, "remote_cseq": dialog.remote_cseq}
 
     # --- what a leg sees of us ---------------------------------------------------------------------------------
 

@@ -82,6 +82,19 @@ class Ending:
         self._begin(reason, "", cause)
         self.hang_up_caller(cause, reason=reason)
 
+    def close_abandoned(self, reason: str) -> None:
+        """Nothing is in flight any more, only dialogs are left: a BYE on each, and the records closed."""
+        call, cause = self._call, causes.TEMPORARY_FAILURE
+        answered = call.state.answered
+        for name, leg in list(call.state.legs.items()):
+            if leg.phase is LegPhase.ANSWERED and call.dialogs.known(name):
+                self.say_bye(name, reason=reason, cause=cause)
+            elif leg.phase is not LegPhase.ENDED:
+                call.emit(LegEnded(leg=name, status=503, reason=reason, cause=cause, by="local"))
+        disposition = causes.disposition_of(answered=answered, cause=cause)
+        call.emit(CallEnded(disposition=disposition, cause=cause, reason=reason, by=""))
+        call.media(DeleteMedia(), then=self._account)
+
     def say_bye(self, leg: str, *, reason: str = "hang-up", cause: int = causes.NORMAL_CLEARING) -> None:
         """BYE to an answered leg. Before the ACK of our 2xx none may be sent (RFC 3261 section 15): then at the ACK."""
         call = self._call

@@ -235,6 +235,11 @@ class CallProcess:
         self.ending.hang_up_all(reason=reason, cause=41)
         return self._decision()
 
+    def abandoned(self, reason: str) -> Decision:
+        """The call was read back after its node died: hang up what can be reached, close the books."""
+        self.ending.close_abandoned(reason)
+        return self._decision()
+
     # --- what the parts use ------------------------------------------------------------------------------------
 
     def emit(self, event: Event) -> None:
@@ -332,4 +337,3 @@ class CallProcess:
 
 def _ignore(_result: Any) -> None:
     """For commands whose outcome changes nothing."""
-

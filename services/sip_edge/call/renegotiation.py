@@ -19,6 +19,7 @@ from services.core.sip.transaction import ServerKey
 from services.sip_edge.call import causes
 from services.sip_edge.call.caller import APPLICATION
 from services.sip_edge.call.descriptions import application_answer, application_offer
+from services.sip_edge.call.dialogs import SDP
 from services.sip_edge.call.effects import Answer, Offer, Play, Respond, SendAck, StopPlaying
 from services.sip_edge.call.party import MediaFailed
 from services.sip_edge.call.state import LegPhase
@@ -184,9 +185,7 @@ class Renegotiation:
                 self._done(exchange)
                 call.ending.hang_up_all(reason="no answer in the ACK", cause=causes.BEARER_NOT_AVAILABLE)
                 return
-            call.media(
-                Answer(exchange.peer, exchange.leg, ack.body), then=lambda result: settled(ack.body, result)
-            )
+            call.media(Answer(exchange.peer, exchange.leg, ack.body), then=lambda result: settled(ack.body, result))
 
         def settled(answer: bytes, result: Any) -> None:
             if exchange.finished:
@@ -202,8 +201,7 @@ class Renegotiation:
         call = self._call
         headers = (("Contact", call.dialogs.contact(exchange.leg)), *call.dialogs.capabilities())
         response = make_response(exchange.request, 200, headers=headers)
-        response.set("Content-Type", "application/sdp")
-        response.body = sdp
+        response.set_body(sdp, SDP)
         call.expect_ack(exchange.leg, exchange.key, then if then is not None else lambda _ack: None)
         call.effect(Respond(exchange.key, response))
 

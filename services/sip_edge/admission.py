@@ -1,0 +1,175 @@
+"""Who is asking, and may they: the checks of RFC 3261 section 8.2 before a request means anything.
+
+The order is the RFC's: authentication, method, Request-URI, Require, body. An unknown user and a wrong password look
+the same and cost the same; what a stranger sends gets one small answer.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.core.address import is_ip, unmap
+from services.core.config.sip import Peer, SipSettings
+from services.core.sip.digest import (
+    Authenticated,
+    DigestServer,
+    Failed,
+    Md5Secret,
+    Missing,
+    Password,
+    Secret,
+    Stale,
+    algorithms_for,
+)
+from services.core.sip.flow import Flow
+from services.core.sip.message import Request, Response, make_response
+
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER"
+"""Methods served outside dialogs."""
+ACCEPT = "application/sdp"
+_KNOWN_METHODS = frozenset(
+    {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO", "MESSAGE", "SUBSCRIBE",
+     "NOTIFY", "REFER", "PUBLISH"}
+)  # fmt: skip
+_SERVED = frozenset({"INVITE", "OPTIONS", "REGISTER"})
+
+
+class Denied(enum.Enum):
+    """Why a request was not served; the value is the label of `pbx_sip_rejected_total` and the like."""
+
+    MISSING = "missing"
+    FAILED = "failed"
+    STALE = "stale"
+    ACL = "acl"
+    MALFORMED = "malformed"
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The sender was recognised as a section of sip.conf."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Nobody we know, and guests are allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Answer with this."""
+
+    response: Response
+    why: Denied
+    detail: str = ""
+
+
+class Admission:
+    """Recognises phones and trunks by their digest or their address."""
+
+    def __init__(self, settings: SipSettings, digest: DigestServer, new_tag: Callable[[], str]) -> None:
+        self._settings = settings
+        self._digest = digest
+        self._new_tag = new_tag
+        self._by_address = _peers_by_address(settings)
+
+    def check_form(self, request: Request) -> Response | None:
+        """What is wrong with the request whoever sent it, as a response; None when nothing is."""
+        hops = request.max_forwards
+        if hops == 0 and request.method != "OPTIONS":
+            return self.answer(request, 483)
+        if request.method not in _SERVED:
+            if request.method not in _KNOWN_METHODS:
+                return self.answer(request, 501, ("Allow", ALLOW))
+            return self.answer(request, 405, ("Allow", ALLOW))
+        if request.request_uri.scheme not in ("sip", "sips"):
+            return self.answer(request, 416)
+        return None
+
+    def check_content(self, request: Request) -> Response | None:
+        """What of the request we cannot serve: extensions and bodies (RFC 3261 section 8.2.2.3, 8.2.3)."""
+        required = request.get_all("Require")
+        if required:
+            return self.answer(request, 420, ("Unsupported", ", ".join(required)))
+        if request.body and request.method == "INVITE" and request.content_type != ACCEPT:
+            return self.answer(request, 415, ("Accept", ACCEPT))
+        return None
+
+    def registrant(self, request: Request, flow: Flow, now_s: float) -> Admitted | Refused:
+        """The phone a REGISTER comes from."""
+        claimed = request.to.uri.user_unescaped or ""
+        return self._recognise(request, flow, now_s, claimed, must_register=True)
+
+    def caller(self, request: Request, flow: Flow, now_s: float) -> Admitted | Guest | Refused:
+        """The phone or trunk an INVITE comes from."""
+        claimed = request.from_.uri.user_unescaped or ""
+        peer = self._peer(claimed)
+        if peer is None or peer.type == "peer":
+            trunk = self._by_address.get((unmap(flow.remote.host), flow.remote.port)) or self._by_address.get(
+                (unmap(flow.remote.host), 0)
+            )
+            if trunk is not None and (trunk.insecure_invite or trunk.open):
+                return self._within_acl(request, flow, trunk)
+        if peer is None and self._settings.allow_guest and not request.has("Authorization"):
+            return Guest()
+        return self._recognise(request, flow, now_s, claimed, must_register=False)
+
+    def _recognise(
+        self, request: Request, flow: Flow, now_s: float, claimed: str, *, must_register: bool
+    ) -> Admitted | Refused:
+        peer = self._peer(claimed)
+        if peer is not None and peer.open and peer.dynamic:
+            return self._within_acl(request, flow, peer)
+        result = self._digest.check(
+            request.rows("Authorization"), request.method, self._secret, now_s, request_uri=request.uri
+        )
+        match result:
+            case Missing():
+                return Refused(self._challenge(request, now_s), Denied.MISSING)
+            case Stale():
+                return Refused(self._challenge(request, now_s, stale=True), Denied.STALE)
+            case Failed(fault=fault):
+                return Refused(self._challenge(request, now_s), Denied.FAILED, fault.value)
+            case Authenticated(user=user):
+                known = self._settings.peers[user]
+                if must_register and user != claimed:
+                    # A phone may only register its own address of record (RFC 3261 section 10.3 step 3).
+                    return Refused(self.answer(request, 403), Denied.FAILED, "other AOR")
+                return self._within_acl(request, flow, known)
+
+    def _within_acl(self, request: Request, flow: Flow, peer: Peer) -> Admitted | Refused:
+        if peer.permits(flow.remote.host):
+            return Admitted(peer)
+        return Refused(self.answer(request, 403), Denied.ACL, peer.name)
+
+    def _peer(self, name: str) -> Peer | None:
+        return self._settings.peers.get(name)
+
+    def _secret(self, user: str) -> Secret | None:
+        peer = self._settings.peers.get(user)
+        if peer is None:
+            return None
+        if peer.md5secret is not None:
+            return Md5Secret(peer.md5secret)
+        return Password(peer.secret) if peer.secret is not None else None
+
+    def _challenge(self, request: Request, now_s: float, *, stale: bool = False) -> Response:
+        offered = algorithms_for(request.get("User-Agent") or "")
+        values = self._digest.challenge(now_s, stale, offered)
+        return self.answer(request, 401, *(("WWW-Authenticate", value) for value in values))
+
+    def answer(self, request: Request, status: int, *headers: tuple[str, str]) -> Response:
+        """A response of ours outside any dialog."""
+        return make_response(request, status, to_tag=self._new_tag(), headers=headers)
+
+
+def _peers_by_address(settings: SipSettings) -> dict[tuple[str, int], Peer]:
+    """Trunks by source address: with their port, and with port 0 where any port will do (`insecure=port`)."""
+    found: dict[tuple[str, int], Peer] = {}
+    for peer in settings.peers.values():
+        if peer.host is not None and is_ip(peer.host.host):
+            found[peer.host.host, 0 if peer.insecure_port else peer.host.port or 5060] = peer
+    return found

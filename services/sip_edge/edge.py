@@ -1,0 +1,420 @@
+"""The edge: listeners, transactions, admission and calls put together.
+
+    datagram ─► transport ─► parser ─► TransactionLayer ─► Edge._news ─► Admission ─► Registrations | CallRunner
+                                                                └► a dialog we know ─► CallRunner
+
+Everything happens on one event loop; what the transaction layer wants sent goes out in the order it said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from services.core.address import Address
+from services.core.config.sip import ListenerSettings, SipSettings
+from services.core.events.catalogue import Event
+from services.core.sip.digest import DigestServer
+from services.core.sip.errors import SipError
+from services.core.sip.flow import Flow
+from services.core.sip.message import Request, Response, make_response
+from services.core.sip.timers import Timers
+from services.core.sip.transaction import (
+    BRANCH_COOKIE,
+    AckArrived,
+    AckMissing,
+    CancelArrived,
+    ClientKey,
+    Output,
+    RequestArrived,
+    ResponseArrived,
+    SendMessage,
+    ServerKey,
+    TransactionEnded,
+    TransactionFailed,
+    TransactionLayer,
+)
+from services.core.store.port import Store
+from services.dialplan import Program
+from services.media.api import MediaControl, Notice
+from services.registrar import Registrar
+from services.sip_edge.admission import ACCEPT, ALLOW, Admission, Admitted, Refused
+from services.sip_edge.call.party import IncomingInvite
+from services.sip_edge.call.process import CallProcess, CallSettings, Surroundings
+from services.sip_edge.locator import Locator
+from services.sip_edge.observer import Observer
+from services.sip_edge.recovery import recover_calls
+from services.sip_edge.registrations import Registrations
+from services.sip_edge.runner import CallRunner
+from services.sip_edge.transport import BindError, SipTransport
+
+log = logging.getLogger(__name__)
+
+_RETRY_AFTER_S = 5
+"""What a caller is told when there are too many calls, or the edge drains."""
+
+
+class Edge:
+    """One SIP edge. Construct, `start`, and `stop` it on the same event loop."""
+
+    def __init__(
+        self,
+        *,
+        settings: SipSettings,
+        store: Store,
+        registrar: Registrar,
+        program: Program,
+        media: MediaControl,
+        digest_key: bytes,
+        observer: Observer | None = None,
+        transport: SipTransport | None = None,
+        unix_s: Callable[[], float] = time.time,
+        call_settings: CallSettings | None = None,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.registrar = registrar
+        self.program = program
+        self.media = media
+        self.unix_s = unix_s
+        self.observer = observer or Observer()
+        self.layer = TransactionLayer(
+            timers=Timers(t1_s=settings.timer_t1_s), limit=settings.max_transactions, new_branch=_new_branch
+        )
+        self.transport = transport or SipTransport(
+            on_message=self._message, on_error=self._malformed, on_closed=self._flow_closed
+        )
+        self.locator = Locator(settings, registrar, self.transport, self._new_channel)
+        self.draining = False
+        self.listening: list[tuple[Address, ListenerSettings]] = []
+        """Addresses that are open, ports as bound, and where they were asked for."""
+        self._call_settings = call_settings or CallSettings(user_agent=settings.user_agent)
+        self._surroundings = Surroundings(new_tag=_new_tag, new_sip_call_id=_new_call_id, unix_s=unix_s)
+        self._admission = Admission(settings, DigestServer(settings.realm, digest_key), _new_tag)
+        self._registrations = Registrations(self, self._admission)
+        self._calls: dict[str, CallRunner] = {}
+        self._dialogs: dict[tuple[str, str], tuple[CallRunner, str]] = {}
+        self._clients: dict[ClientKey, tuple[CallRunner, int]] = {}
+        self._invites: dict[ServerKey, CallRunner] = {}
+        self._outputs: deque[Output] = deque()
+        self._working = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = float("inf")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._channels = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        media.on_notice = self._notice
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    async def start(self, listeners: Iterable[ListenerSettings] | None = None) -> None:
+        """Listen, and put an end to calls this node left behind when it died. Raises BindError for a taken port."""
+        for listener in self.settings.listeners if listeners is None else listeners:
+            try:
+                self.listening.append((await self.transport.listen(listener), listener))
+            except BindError as error:
+                if not (listener.implied and error.family_missing):
+                    raise
+                log.warning("%s; going on without that family", error)
+        await recover_calls(self)
+
+    @property
+    def calls_active(self) -> int:
+        return len(self._calls)
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no new calls, let the live ones go on for `grace_s` seconds, then hang up."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._empty.wait()
+        except TimeoutError:
+            log.info("%d calls are still up after %g s and are hung up", len(self._calls), grace_s)
+        for runner in list(self._calls.values()):
+            runner.feed(lambda process: process.hang_up("shut down"))
+        try:
+            async with asyncio.timeout(2.0):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("%d calls did not end in time", len(self._calls))
+
+    async def stop(self) -> None:
+        """Close every socket and forget what is in flight."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for runner in list(self._calls.values()):
+            runner.release()
+        await self.transport.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a piece of work; a failure in it is logged and ends nothing else."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the edge failed", exc_info=error)
+
+    # --- transport ---------------------------------------------------------------------------------------------
+
+    def _message(self, message: Request | Response, flow: Flow) -> None:
+        self.observer.received(message, flow)
+        self.work(self.layer.receive(message, flow, _now()))
+
+    def _malformed(self, error: SipError, _data: bytes, flow: Flow) -> None:
+        """A message that cannot be taken: counted, and answered once when it can be."""
+        self.observer.malformed(error, flow)
+        if isinstance(error.message, Request) and error.message.method != "ACK":
+            self.work(self.layer.answer_statelessly(error.message, flow, error.status, error.reason))
+
+    def _flow_closed(self, flow: Flow) -> None:
+        self.work(self.layer.transport_failed(flow, _now()))
+
+    def send(self, data: bytes, flow: Flow) -> None:
+        """Send bytes outside any transaction (the ACK of a 2xx)."""
+        self.transport.send(data, flow)
+
+    # --- transactions ------------------------------------------------------------------------------------------
+
+    def work(self, outputs: list[Output]) -> None:
+        """Do what the layer says, in order. News may lead to more outputs: they queue up behind."""
+        self._outputs += outputs
+        if self._working:
+            return
+        self._working = True
+        try:
+            while self._outputs:
+                output = self._outputs.popleft()
+                if isinstance(output, SendMessage):
+                    self._send(output)
+                else:
+                    self._news(output)
+        finally:
+            self._working = False
+            self._set_alarm()
+
+    def _send(self, output: SendMessage) -> None:
+        self.observer.sending(output.data, output.flow)
+        if not self.transport.send(output.data, output.flow, reopen=output.reopen):
+            self._outputs += self.layer.transport_failed(output.flow, _now())
+
+    def _news(self, output: Output) -> None:
+        match output:
+            case RequestArrived():
+                self._request(output)
+            case ResponseArrived():
+                if owner := self._clients.get(output.key):
+                    runner, token = owner
+                    response = output.response
+                    runner.feed(lambda process: process.response_arrived(token, response))
+            case AckArrived():
+                if found := self._dialog(output.request):
+                    runner, leg = found
+                    request = output.request
+                    runner.feed(lambda process: process.ack_arrived(leg, request))
+            case CancelArrived():
+                if known := self._invites.get(output.key):
+                    known.feed(CallProcess.cancelled)
+            case TransactionFailed():
+                if owner := self._clients.get(output.key):
+                    runner, token = owner
+                    reason = output.reason.value
+                    runner.feed(lambda process: process.transaction_failed(token, reason))
+            case AckMissing():
+                self._ack_missing(output.key)
+            case TransactionEnded():
+                self._transaction_ended(output.key)
+
+    def _ack_missing(self, key: ServerKey) -> None:
+        if runner := self._invites.get(key):
+            runner.feed(lambda process: process.ack_missing(key))
+
+    def _transaction_ended(self, key: ServerKey | ClientKey) -> None:
+        if isinstance(key, ServerKey):
+            self._invites.pop(key, None)
+        elif owner := self._clients.pop(key, None):
+            owner[0].transaction_over(owner[1])
+
+    def respond(self, key: ServerKey, response: Response) -> None:
+        self.observer.responding(response)
+        self.work(self.layer.respond(key, response, _now()))
+
+    def request(self, runner: CallRunner, token: int, request: Request, flow: Flow) -> ClientKey:
+        """Open a client transaction for a call."""
+        key, outputs = self.layer.request(request, flow, _now())
+        self._clients[key] = (runner, token)
+        self.work(outputs)
+        return key
+
+    def cancel(self, key: ClientKey) -> None:
+        self.work(self.layer.cancel(key, _now()))
+
+    def _set_alarm(self) -> None:
+        """One alarm for all transactions, set for the soonest timer."""
+        due = self.layer.next_timer()
+        if due is None or (self._alarm is not None and self._alarm_at <= due):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = due
+        self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - _now()), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.work(self.layer.handle_timers(_now()))
+
+    # --- requests ----------------------------------------------------------------------------------------------
+
+    def _request(self, arrived: RequestArrived) -> None:
+        key, request, flow = arrived.key, arrived.request, arrived.flow
+        try:
+            if request.to_tag:
+                self._in_dialog(key, request, flow)
+            else:
+                self._outside_dialog(key, request, flow)
+        except SipError as error:
+            self.respond(key, make_response(request, error.status, error.reason, to_tag=_new_tag()))
+
+    def _in_dialog(self, key: ServerKey, request: Request, flow: Flow) -> None:
+        found = self._dialog(request)
+        if found is None:
+            self.respond(key, make_response(request, 481))
+            return
+        runner, leg = found
+        if request.method == "INVITE":
+            self._invites[key] = runner
+        runner.feed(lambda process: process.request_arrived(leg, key, request, flow))
+
+    def _dialog(self, request: Request) -> tuple[CallRunner, str] | None:
+        return self._dialogs.get((request.call_id, request.to_tag or ""))
+
+    def _outside_dialog(self, key: ServerKey, request: Request, flow: Flow) -> None:
+        refusal = self._admission.check_form(request)
+        if refusal is not None:
+            self.observer.rejected(request, "form")
+            self.respond(key, refusal)
+        elif request.method == "REGISTER":
+            self._registrations.register(key, request, flow)
+        elif request.method == "OPTIONS":
+            self._options(key, request)
+        else:
+            self._invite(key, request, flow)
+
+    def _options(self, key: ServerKey, request: Request) -> None:
+        """As an INVITE would be answered, without its session (RFC 3261 section 11.2)."""
+        headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ""), ("User-Agent", self.settings.user_agent))
+        status = 503 if self.draining else 200
+        self.respond(key, make_response(request, status, to_tag=_new_tag(), headers=headers))
+
+    def _invite(self, key: ServerKey, request: Request, flow: Flow) -> None:
+        if self.draining or len(self._calls) >= self.settings.max_calls:
+            self.observer.rejected(request, "draining" if self.draining else "overload")
+            self.respond(key, self._admission.answer(request, 503, ("Retry-After", str(_RETRY_AFTER_S))))
+            return
+        who = self._admission.caller(request, flow, self.unix_s())
+        if isinstance(who, Refused):
+            self.observer.denied(request, who.why.value, who.detail)
+            self.respond(key, who.response)
+            return
+        refusal = self._admission.check_content(request)
+        if refusal is not None:
+            self.respond(key, refusal)
+            return
+        peer = who.peer if isinstance(who, Admitted) else None
+        phone = peer.name if peer is not None else ""
+        caller = request.from_
+        number = (peer.callerid_number if peer is not None else "") or caller.uri.user_unescaped or ""
+        name = (peer.callerid_name if peer is not None else "") or caller.display
+        self._start_call(
+            IncomingInvite(
+                key=key,
+                request=request,
+                flow=flow,
+                advertised=self.transport.advertised(flow),
+                phone=phone,
+                codecs=peer.codecs if peer is not None else self.settings.allow,
+                context=peer.context if peer is not None else self.settings.context,
+                called=request.request_uri.user_unescaped or "s",
+                caller_name=name,
+                caller_number=number,
+                channel=self._new_channel(phone or flow.remote.host),
+            )
+        )
+
+    # --- calls -------------------------------------------------------------------------------------------------
+
+    def _start_call(self, invite: IncomingInvite) -> None:
+        call_id = f"{int(self.unix_s())}.{secrets.token_hex(5)}"
+        process = self.new_process(call_id)
+        runner = self.adopt(process)
+        self._invites[invite.key] = runner
+        runner.feed(lambda call: call.start(invite))
+
+    def new_process(self, call_id: str) -> CallProcess:
+        return CallProcess(call_id, program=self.program, settings=self._call_settings, surroundings=self._surroundings)
+
+    def adopt(self, process: CallProcess, **versions: Any) -> CallRunner:
+        """Run a call here from now on."""
+        runner = CallRunner(self, process, **versions)
+        self._calls[process.state.call_id] = runner
+        self._empty.clear()
+        return runner
+
+    def index_dialog(self, sip_call_id: str, local_tag: str, runner: CallRunner, leg: str) -> None:
+        """Requests with this Call-ID and To tag are of `leg`."""
+        self._dialogs[sip_call_id, local_tag] = (runner, leg)
+
+    def observe(self, runner: CallRunner, events: tuple[Event, ...]) -> None:
+        self.observer.events(runner.process.state, events)
+
+    def forget(self, runner: CallRunner) -> None:
+        """A call is over."""
+        for leg in runner.process.state.legs.values():
+            self._dialogs.pop((leg.sip_call_id, leg.local_tag), None)
+        self._calls.pop(runner.call_id, None)
+        if not self._calls:
+            self._empty.set()
+
+    def _notice(self, notice: Notice) -> None:
+        """The media worker heard something."""
+        runner = self._calls.get(notice.call_id)
+        if runner is None:
+            return
+        if notice.kind == "digit":
+            runner.feed(lambda process: process.digit(notice.tag, notice.digit, notice.duration_ms))
+        elif notice.kind == "played":
+            runner.feed(lambda process: process.played(notice.tag))
+        else:
+            runner.feed(lambda process: process.media_silent(notice.tag))
+
+    def _new_channel(self, name: str) -> str:
+        self._channels += 1
+        return f"SIP/{name}-{self._channels:08x}"
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+def _new_tag() -> str:
+    return secrets.token_hex(8)
+
+
+def _new_branch() -> str:
+    return BRANCH_COOKIE + secrets.token_hex(8)
+
+
+def _new_call_id() -> str:
+    return secrets.token_hex(12)

@@ -1,0 +1,176 @@
+"""What the edge counts: an Observer on its way, and samples when they are asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.metrics_core import Metric
+
+from services.core.events.catalogue import CallEnded, CallStarted, Event, LegAnswered, LegRinging
+from services.core.metrics import Counts, Pulled, counter, gauge
+from services.core.sip.errors import SipError
+from services.core.sip.flow import Flow
+from services.core.sip.message import Request, Response
+from services.sip_edge.call.state import CALLER, CallState
+from services.sip_edge.edge import Edge
+from services.sip_edge.observer import Observer
+
+METHODS = frozenset(
+    [
+        "ACK",
+        "BYE",
+        "CANCEL",
+        "INFO",
+        "INVITE",
+        "MESSAGE",
+        "NOTIFY",
+        "OPTIONS",
+        "PRACK",
+        "PUBLISH",
+        "REFER",
+        "REGISTER",
+        "SUBSCRIBE",
+        "UPDATE",
+    ]
+)
+"""Methods that are a label of their own; a peer cannot make new ones."""
+OTHER = "other"
+SETUP_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+DURATION_BUCKETS_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+
+
+@dataclass(slots=True)
+class _Timing:
+    """When things happened to a call that is up."""
+
+    started: float
+    heard: bool = False
+    answered: float | None = None
+
+
+class EdgeMetrics(Observer):
+    """Counts for one edge; `watch` ties it to a registry once the edge is there."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._calls: dict[str, _Timing] = {}
+        message = ("method", "transport", "family", "direction")
+        self._requests = Counts("pbx_sip_requests", "SIP requests, retransmissions included.", message)
+        self._responses = Counts("pbx_sip_responses", "SIP responses to a method.", ("method", "code", "direction"))
+        self._unreadable = Counts("pbx_sip_parse_errors", "Messages that could not be read.", ("reason",))
+        self._rejected = Counts("pbx_sip_rejected", "Requests turned away before authentication.", ("reason",))
+        self._denied = Counts("pbx_auth_failures", "Requests refused by password or access list.", ("reason",))
+        self._registered = Counts("pbx_registrations", "REGISTER requests answered.", ("result",))
+        self._attempts = Counts("pbx_call_attempts", "Calls begun.", ("family", "transport"))
+        self._ended = Counts("pbx_calls_ended", "Calls ended.", ("result", "cause"))
+        self._ringing = Histogram(
+            "pbx_call_post_dial_delay_seconds",
+            "From the INVITE to the first ringing (RFC 6076 SRD).",
+            registry=registry,
+            buckets=SETUP_BUCKETS_S,
+        )
+        self._answer = Histogram(
+            "pbx_call_answer_seconds", "From the INVITE to its 2xx.", registry=registry, buckets=SETUP_BUCKETS_S
+        )
+        self._duration = Histogram(
+            "pbx_call_duration_seconds", "From the 2xx to the end.", registry=registry, buckets=DURATION_BUCKETS_S
+        )
+
+    def watch(self, edge: Edge) -> None:
+        """Tell the registry of this edge."""
+        self._registry.register(Pulled(lambda: self._collect(edge)))
+
+    # --- on the way --------------------------------------------------------------------------------------------
+
+    def received(self, message: Request | Response, flow: Flow) -> None:
+        if isinstance(message, Request):
+            self._requests.add(_method(message.method), flow.transport, flow.local.family.value, "in")
+        else:
+            self._responses.add(_method_of(message), str(message.status), "in")
+
+    def sending(self, data: bytes, flow: Flow) -> None:
+        word = data[: data.find(b" ")]
+        if word != b"SIP/2.0":
+            method = _method(word.decode("latin-1"))
+            self._requests.add(method, flow.transport, flow.local.family.value, "out")
+
+    def responding(self, response: Response) -> None:
+        self._responses.add(_method_of(response), str(response.status), "out")
+
+    def malformed(self, error: SipError, flow: Flow) -> None:
+        self._unreadable.add(str(error.status))
+
+    def rejected(self, request: Request, reason: str) -> None:
+        self._rejected.add(reason)
+
+    def denied(self, request: Request, reason: str, detail: str) -> None:
+        self._denied.add(reason)
+
+    def registered(self, aor: str, outcome: str) -> None:
+        self._registered.add(outcome)
+
+    def events(self, state: CallState, events: tuple[Event, ...]) -> None:
+        for event in events:
+            match event:
+                case CallStarted():
+                    self._attempts.add(event.family, event.transport)
+                    self._calls[state.call_id] = _Timing(self._clock())
+                case LegRinging() | LegAnswered():
+                    self._progressed(state.call_id, event)
+                case CallEnded():
+                    self._over(state.call_id, event)
+
+    def _progressed(self, call_id: str, event: LegRinging | LegAnswered) -> None:
+        timing = self._calls.get(call_id)
+        if timing is None:
+            return
+        now = self._clock()
+        if not timing.heard:
+            timing.heard = True
+            self._ringing.observe(now - timing.started)
+        if isinstance(event, LegAnswered) and event.leg == CALLER and timing.answered is None:
+            timing.answered = now
+            self._answer.observe(now - timing.started)
+
+    def _over(self, call_id: str, event: CallEnded) -> None:
+        self._ended.add(event.disposition, str(event.cause))
+        timing = self._calls.pop(call_id, None)
+        if timing is not None and timing.answered is not None:
+            self._duration.observe(self._clock() - timing.answered)
+
+    # --- when asked --------------------------------------------------------------------------------------------
+
+    def _collect(self, edge: Edge) -> Iterator[Metric]:
+        for counts in (self._requests, self._responses, self._unreadable, self._rejected, self._denied):
+            yield counts.collect()
+        for counts in (self._registered, self._attempts, self._ended):
+            yield counts.collect()
+        answered = sum(1 for timing in self._calls.values() if timing.answered is not None)
+        states: dict[str, float] = {"answered": answered, "setup": len(self._calls) - answered}
+        yield gauge("pbx_calls_active", "Calls now.", states, "state")
+        yield gauge("pbx_call_capacity", "Calls this edge takes.", {"": edge.settings.max_calls})
+        yield gauge("pbx_draining", "1 while new calls are refused.", {"": int(edge.draining)})
+        yield gauge(
+            "pbx_drain_remaining_calls",
+            "Calls that draining waits for.",
+            {"": edge.calls_active if edge.draining else 0},
+        )
+        layer, transport = edge.layer.stats, edge.transport.stats
+        yield counter("pbx_sip_transactions", "What the transaction layer saw.", dict(layer), "kind")
+        yield counter("pbx_sip_transport", "What the sockets saw.", dict(transport), "kind")
+        yield gauge("pbx_sip_connections", "TCP connections held.", {"": edge.transport.connections})
+
+
+def _method(method: str) -> str:
+    return method if method in METHODS else OTHER
+
+
+def _method_of(response: Response) -> str:
+    try:
+        return _method(response.cseq.method)
+    except SipError:
+        return OTHER
