@@ -19,22 +19,10 @@ from services.sip_edge.edge import Edge
 from services.sip_edge.observer import Observer
 
 METHODS = frozenset(
-    [
-        "ACK",
-        "BYE",
-        "CANCEL",
-        "INFO",
-        "INVITE",
-        "MESSAGE",
-        "NOTIFY",
-        "OPTIONS",
-        "PRACK",
-        "PUBLISH",
-        "REFER",
-        "REGISTER",
-        "SUBSCRIBE",
-        "UPDATE",
-    ]
+    (
+        *("ACK", "BYE", "CANCEL", "INFO", "INVITE", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK", "PUBLISH", "REFER"),
+        *("REGISTER", "SUBSCRIBE", "UPDATE"),
+    )
 )
 """Methods that are a label of their own; a peer cannot make new ones."""
 OTHER = "other"
@@ -160,6 +148,8 @@ class EdgeMetrics(Observer):
             {"": edge.calls_active if edge.draining else 0},
         )
         layer, transport = edge.layer.stats, edge.transport.stats
+        again = layer["retransmissions"]
+        yield counter("pbx_sip_retransmissions", "Messages of ours sent again.", {"": again})
         yield counter("pbx_sip_transactions", "What the transaction layer saw.", dict(layer), "kind")
         yield counter("pbx_sip_transport", "What the sockets saw.", dict(transport), "kind")
         yield gauge("pbx_sip_connections", "TCP connections held.", {"": edge.transport.connections})

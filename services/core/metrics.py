@@ -1,0 +1,147 @@
+"""Measurements for Prometheus, at /metrics over HTTP.
+
+What is counted often is counted in plain dictionaries (`Counts`) and turned into samples when somebody asks; durations,
+which are rare, are prometheus-client's own histograms. Names and labels are those of docs/metrics.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, ProcessCollector, exposition
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from services.core.address import Address
+from services.core.lifecycle import StartError
+
+LAG_INTERVAL_S = 0.25
+"""How often the event loop's lag is looked at."""
+
+
+class Counts:
+    """A counter with labels, whose increment is one dictionary operation."""
+
+    __slots__ = ("_counts", "_help", "_labels", "_name")
+
+    def __init__(self, name: str, help_text: str, labels: Iterable[str]) -> None:
+        """`name` is without `_total`, which the exposition adds."""
+        self._name = name
+        self._help = help_text
+        self._labels = tuple(labels)
+        self._counts: dict[tuple[str, ...], int] = {}
+
+    def add(self, *labels: str) -> None:
+        """Count one. The values of a label must be few: never a name, a call id or an address."""
+        self._counts[labels] = self._counts.get(labels, 0) + 1
+
+    def of(self, *labels: str) -> int:
+        """What was counted so far."""
+        return self._counts.get(labels, 0)
+
+    def collect(self) -> Metric:
+        """As samples."""
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, count in self._counts.items():
+            family.add_metric(labels, count)
+        return family
+
+
+def counter(name: str, help_text: str, values: dict[str, float], label: str = "") -> Metric:
+    """A counter from numbers that are kept elsewhere: by the values of `label`, or `{"": value}` without one."""
+    family = CounterMetricFamily(name, help_text, labels=[label] if label else [])
+    for key, value in values.items():
+        family.add_metric([key] if label else [], value)
+    return family
+
+
+def gauge(name: str, help_text: str, values: dict[str, float], label: str = "") -> Metric:
+    """A gauge, likewise."""
+    family = GaugeMetricFamily(name, help_text, labels=[label] if label else [])
+    for key, value in values.items():
+        family.add_metric([key] if label else [], value)
+    return family
+
+
+class Pulled(Collector):
+    """Samples that a function yields when they are asked for."""
+
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterable[Metric]:
+        return self._collect()
+
+
+class LoopLag:
+    """How late the event loop comes: the worst since the last look."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._worst = 0.0
+        self._timer = self._arm()
+
+    def collect(self) -> Iterator[Metric]:
+        worst, self._worst = self._worst, 0.0
+        yield gauge("pbx_event_loop_lag_seconds", "How late timers fired at worst since the last scrape.", {"": worst})
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._timer.cancel()
+
+    def _arm(self) -> asyncio.TimerHandle:
+        due = self._loop.time() + LAG_INTERVAL_S
+        return self._loop.call_at(due, self._look, due)
+
+    def _look(self, due: float) -> None:
+        self._worst = max(self._worst, self._loop.time() - due)
+        self._timer = self._arm()
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry with the figures of this process: CPU, memory, descriptors."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
+
+
+@contextlib.asynccontextmanager
+async def metrics_served(
+    registry: CollectorRegistry, address: Address | None, origin: str
+) -> AsyncIterator[Address | None]:
+    """Serve /metrics while the body runs; yields the address as bound, None when it is switched off.
+
+    Raises StartError, naming `origin` (`pbx.conf:3`), for a taken port.
+    """
+    if address is None:
+        yield None
+        return
+    lag = LoopLag()
+    registry.register(Pulled(lag.collect))
+    application = web.Application(client_max_size=1024)
+    application.router.add_get("/metrics", _answer(registry))
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, address.host, address.port)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StartError(f"{origin}: metrics cannot be served on {address}: {reason}") from None
+        yield Address.from_sockaddr(runner.addresses[0])
+    finally:
+        lag.close()
+        await runner.cleanup()
+
+
+def _answer(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    return answer
