@@ -16,6 +16,7 @@ from services.core.store.port import Change, Conflict, Store, StoreError, Versio
 from services.registrar.aggregate import decide, expired, fold
 from services.registrar.expiry import Expiries
 from services.registrar.model import (
+    DEFAULT_RULES,
     NO_BINDINGS,
     Binding,
     Bindings,
@@ -113,9 +114,9 @@ class Registrar:
     async def lookup(self, aor: str) -> list[Binding]:
         """The contacts a call to `aor` goes to, highest q first, of equal ones the newest. Raises StoreError."""
         live = (await self._load(aor)).bindings.live(self._clock())
-        if len(live) < 2:
-            return list(live)
-        return sorted(live[::-1], key=lambda binding: -binding.q)
+        found = list(reversed(live))
+        found.sort(key=lambda binding: binding.q, reverse=True)
+        return found
 
     # --- expiry ---
 
