@@ -40,7 +40,7 @@ from services.core.sip.transaction import (
     TransactionLayer,
 )
 from services.core.store.port import Store
-from services.dialplan import Program
+from services.dialplan.program import Program
 from services.media.api import MediaControl, Notice
 from services.registrar import Registrar
 from services.sip_edge.admission import ACCEPT, ALLOW, Admission, Admitted, Refused
@@ -96,7 +96,7 @@ class Edge:
         self._call_settings = call_settings or CallSettings(user_agent=settings.user_agent)
         self._surroundings = Surroundings(new_tag=_new_tag, new_sip_call_id=_new_call_id, unix_s=unix_s)
         self._admission = Admission(settings, DigestServer(settings.realm, digest_key), _new_tag)
-        self._registrations = Registrations(self, self._admission)
+        self._registrations = Registrations(self, self._admission, _new_tag)
         self._calls: dict[str, CallRunner] = {}
         self._dialogs: dict[tuple[str, str], tuple[CallRunner, str]] = {}
         self._clients: dict[ClientKey, tuple[CallRunner, int]] = {}

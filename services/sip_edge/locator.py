@@ -14,6 +14,7 @@ from collections.abc import Callable
 from services.core.address import Address, HostPort, is_ip
 from services.core.config.sip import Peer, SipSettings
 from services.core.sip.errors import SipError
+from services.core.sip.flow import Flow
 from services.core.sip.uri import SipUri, escape_user
 from services.registrar import Binding, Registrar
 from services.sip_edge.call import causes
@@ -68,7 +69,8 @@ class Locator:
             )
         user = f"{escape_user(number)}@" if number else ""
         uri = f"sip:{user}{host}{'' if transport == 'udp' else f';transport={transport}'}"
-        return (await self._destination(peer, transport, remote, uri, ()),)
+        flow = await self._transport.flow_to(transport, remote)
+        return (self._destination(peer, flow, uri, ()),)
 
     async def _at_contact(self, peer: Peer, binding: Binding, number: str) -> Destination | None:
         try:
@@ -76,20 +78,20 @@ class Locator:
         except SipError:
             return None
         uri = str(contact.with_(user=escape_user(number))) if number else binding.contact
-        source = Address.parse(binding.source)
+        source, local = Address.parse(binding.source), Address.parse(binding.local)
         remote = next_hop(contact, source) if not binding.path else _first_route(binding.path, source)
-        if binding.transport != "udp":
-            # The connection the phone registered over is the way to it (RFC 5626's idea); else we connect.
-            remote = source if self._transport.is_open(binding.transport, source) else remote
+        # The way the REGISTER came: its connection while it is open, its listener for a NAT's sake.
+        known = source if binding.transport != "udp" else remote
+        flow = None
+        if known.family is local.family:
+            flow = self._transport.flow_between(binding.transport, local, known)
         try:
-            return await self._destination(peer, binding.transport, remote, uri, binding.path)
+            flow = flow or await self._transport.flow_to(binding.transport, remote)
         except TransportError:
             return None
+        return self._destination(peer, flow, uri, binding.path)
 
-    async def _destination(
-        self, peer: Peer, transport: str, remote: Address, uri: str, route_set: tuple[str, ...]
-    ) -> Destination:
-        flow = await self._transport.flow_to(transport, remote)
+    def _destination(self, peer: Peer, flow: Flow, uri: str, route_set: tuple[str, ...]) -> Destination:
         return Destination(
             flow=flow,
             advertised=self._transport.advertised(flow),
@@ -145,4 +147,4 @@ async def _resolve(host: str, port: int) -> Address | None:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except socket.gaierror:
         return None
-    return Address.from_sockaddr(found[0][4]) if found else None
+    return Address(str(found[0][4][0]), port) if found else None

@@ -1,4 +1,4 @@
-"""How a call ends: whoever hangs up, both sides are told, `h` runs, the media is accounted for, the call is forgotten."""
+"""How a call ends: both sides are told, `h` runs, the media is accounted for, the call is forgotten."""
 
 from __future__ import annotations
 
@@ -165,8 +165,8 @@ class Ending:
             call.emit(
                 MediaReported(
                     leg=leg.leg,
-                    family=party.family.value,
-                    codec=voice_codec(leg.remote_sdp),
+                    family=party.family.value if party.family is not None else leg.family,
+                    codec=party.codec or voice_codec(leg.remote_sdp),
                     packets_received=party.packets_received,
                     packets_sent=party.packets_sent,
                     bytes_received=party.bytes_received,

@@ -35,7 +35,7 @@ from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response, make_response
 from services.core.sip.transaction import ServerKey
-from services.dialplan.api import Program
+from services.dialplan.program import Program
 from services.sip_edge.call.applications import Applications
 from services.sip_edge.call.caller import Caller
 from services.sip_edge.call.dialogs import ALLOW, Dialogs
