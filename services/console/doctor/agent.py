@@ -81,6 +81,19 @@ class AgentCall:
         await self.audio.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A request outside any dialog, before it has a number, a branch and credentials."""
+
+    method: str
+    uri: str
+    to: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    call_id: str = ""
+    """Empty: a fresh one."""
+
+
 class UserAgent:
     """A phone at an address of this machine."""
 
@@ -102,7 +115,6 @@ class UserAgent:
         self._calls: dict[tuple[str, str], AgentCall] = {}
         self._ringing: dict[ServerKey, Request] = {}
         self._unacknowledged: dict[tuple[str, str], ServerKey] = {}
-        self._last_invite: Request | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._registration_call_id = secrets.token_hex(8)
         self._cseq = 0
@@ -128,6 +140,14 @@ class UserAgent:
         return self._flow
 
     @property
+    def _domain(self) -> HostPort:
+        return HostPort(self.server.host, self.server.port)
+
+    @property
+    def aor(self) -> str:
+        return f"sip:{self.user}@{self._domain}"
+
+    @property
     def contact(self) -> str:
         parameter = "" if self._transport_name == "udp" else f";transport={self._transport_name}"
         return f"<sip:{self.user}@{self._transport.advertised(self.flow)}{parameter}>"
@@ -142,11 +162,14 @@ class UserAgent:
 
     async def register(self, expires_s: int = 60) -> Response:
         """Bind our contact (0: remove it). Raises CallFailed."""
-        domain = HostPort(self.server.host, self.server.port)
-        headers = [("Contact", self.contact), ("Expires", str(expires_s))]
-        aor = f"<sip:{self.user}@{domain}>"
-        call_id = self._registration_call_id
-        response = await self._authenticated("REGISTER", f"sip:{domain}", aor, aor, call_id, headers, b"")
+        draft = _Draft(
+            "REGISTER",
+            f"sip:{self._domain}",
+            self.aor,
+            headers=(("Expires", str(expires_s)),),
+            call_id=self._registration_call_id,
+        )
+        _, response = await self._authenticated(draft)
         if response.status != 200:
             raise CallFailed(response.status, response.reason)
         return response
@@ -156,54 +179,53 @@ class UserAgent:
         audio = ToneEndpoint(self._local_for_media(), self.tone_hz)
         local = audio.address
         offer = synthesise_offer(_CODECS, local.family, session_id=1, address=local.host, port=local.port)
-        target = f"sip:{number}@{HostPort(self.server.host, self.server.port)}"
-        mine = f"<sip:{self.user}@{HostPort(self.server.host, self.server.port)}>"
-        headers = [("Contact", self.contact), ("Content-Type", "application/sdp")]
+        target = f"sip:{number}@{self._domain}"
+        draft = _Draft("INVITE", target, target, headers=(("Content-Type", "application/sdp"),), body=offer)
         early: list[int] = []
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._authenticated(
-                    "INVITE", target, mine, f"<{target}>", secrets.token_hex(8), headers, offer, early.append
-                )
-        except TimeoutError:
+                invite, response = await self._authenticated(draft, early.append)
+            if response.status >= 300:
+                raise CallFailed(response.status, response.reason)
+        except (TimeoutError, CallFailed) as error:
             await audio.close()
-            raise CallFailed(408, "no answer") from None
-        if response.status >= 300:
-            await audio.close()
-            raise CallFailed(response.status, response.reason)
-        return self._established(response, audio, early)
+            raise error if isinstance(error, CallFailed) else CallFailed(408, "no answer") from None
+        return self._established(invite, response, audio, early)
 
-    def _established(self, response: Response, audio: ToneEndpoint, early: list[int]) -> AgentCall:
-        assert self._last_invite is not None
-        dialog = Dialog.uac(self._last_invite, response)
+    def _established(self, invite: Request, response: Response, audio: ToneEndpoint, early: list[int]) -> AgentCall:
+        dialog = Dialog.uac(invite, response)
         call = AgentCall(self, audio, dialog, self.flow, response.status, early)
         self._calls[dialog.call_id, dialog.local_tag] = call
-        ack = dialog.ack(self._last_invite.cseq.number, via=self.via(self.flow))
+        ack = dialog.ack(invite.cseq.number, via=self.via(self.flow))
         self.send(ack.to_bytes(), self.flow)
         audio.start(_audio_address(response.body))
         return call
 
     async def _authenticated(
-        self, method: str, uri: str, from_: str, to: str, call_id: str, headers: list[tuple[str, str]], body: bytes,
-        provisional: Callable[[int], None] = lambda _status: None,
-    ) -> Response:  # fmt: skip
+        self, draft: _Draft, provisional: Callable[[int], None] = lambda _status: None
+    ) -> tuple[Request, Response]:
         """Send a request, and once more with credentials if it is challenged."""
-        tag = secrets.token_hex(4)
+        call_id, tag = secrets.token_hex(8), secrets.token_hex(4)
         credentials: list[tuple[str, str]] = []
         while True:
             self._cseq += 1
             rows = [
-                ("Via", self.via(self.flow)), ("Max-Forwards", "70"), ("From", f"{from_};tag={tag}"), ("To", to),
-                ("Call-ID", call_id), ("CSeq", f"{self._cseq} {method}"), *headers, *credentials,
-            ]  # fmt: skip
-            request = Request(method, uri, rows, body)
-            if method == "INVITE":
-                self._last_invite = request
+                ("Via", self.via(self.flow)),
+                ("Max-Forwards", "70"),
+                ("From", f"<{self.aor}>;tag={tag}"),
+                ("To", f"<{draft.to}>"),
+                ("Call-ID", draft.call_id or call_id),
+                ("CSeq", f"{self._cseq} {draft.method}"),
+                ("Contact", self.contact),
+                *draft.headers,
+                *credentials,
+            ]
+            request = Request(draft.method, draft.uri, rows, draft.body)
             response = await self.exchange(request, self.flow, lambda answer: provisional(answer.status))
             if response.status != 401 or credentials:
-                return response
+                return request, response
             challenges = response.rows("WWW-Authenticate")
-            credentials = [("Authorization", self._digest.answer(challenges, method, uri))]
+            credentials = [("Authorization", self._digest.answer(challenges, draft.method, draft.uri))]
 
     async def exchange(
         self, request: Request, flow: Flow, provisional: Callable[[Response], None] = lambda _response: None

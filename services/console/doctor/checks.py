@@ -124,7 +124,7 @@ async def _listen(examination: Examination, call: AgentCall, other: AgentCall) -
             )
 
 
-def _note(examination: Examination, ok: bool, what: str, remedy: str = "") -> None:  # noqa: FBT001
+def _note(examination: Examination, ok: bool, what: str, remedy: str = "") -> None:
     examination.findings.append(Finding(ok, what, remedy))
 
 

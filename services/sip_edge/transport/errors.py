@@ -1,0 +1,54 @@
+"""What goes wrong below SIP.
+
+TransportError            a socket could not be had or did not lead anywhere
+  BindError               an address of ours cannot be listened on: the setting is wrong, or the port is taken
+  UnreachableError        no flow toward a peer: no listener of its family, no route, connection refused
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from services.core.address import Address
+
+FAMILY_MISSING = frozenset((errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT))
+REASONS = {
+    errno.EADDRINUSE: "the port is taken by another program",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EAFNOSUPPORT: "this machine has no such address family",
+    errno.EACCES: "ports below 1024 need privileges",
+    errno.EINVAL: "the address needs an interface (link-local), or is none to listen on",
+}
+
+
+class TransportError(Exception):
+    """See the module."""
+
+
+class BindError(TransportError):
+    """A listener could not be opened. One line for the operator: where it was asked for, what, and why not."""
+
+    def __init__(self, transport: str, address: Address, origin: str, error: OSError) -> None:
+        self.transport = transport
+        self.address = address
+        self.origin = origin
+        """The setting, `sip.conf:3`."""
+        self.reason = REASONS.get(error.errno or 0) or os.strerror(error.errno or 0)
+        self.errno = error.errno or 0
+        super().__init__(f"{origin}: cannot listen on {address} ({transport.upper()}): {self.reason}")
+
+    @property
+    def family_missing(self) -> bool:
+        """The machine lacks the address or its family: no more than a warning for a listener that nobody named."""
+        return self.errno in FAMILY_MISSING
+
+
+class UnreachableError(TransportError):
+    """No flow toward `remote`; to be taken as a 503 from there (RFC 3261 §8.1.3.1)."""
+
+    def __init__(self, transport: str, remote: Address, reason: str) -> None:
+        self.transport = transport
+        self.remote = remote
+        self.reason = reason
+        super().__init__(f"cannot reach {remote} over {transport.upper()}: {reason}")
