@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 
 from services.core.config import Settings, SipSettings
 from services.core.embedded import embedded_stores, only_one
-from services.core.eventlog.forwarder import Forwarder
+from services.core.eventlog.daemon import forwarding
 from services.core.lifecycle import Stopping, in_background
 from services.core.metrics import Pulled, counter, gauge, metrics_served, new_registry
 from services.core.store.port import Store, StoreError
@@ -70,7 +70,7 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
         async with (
             embedded_stores(settings.pbx) as stores,
             metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin),
-            in_background("forwarder", Forwarder(stores.store, stores.log).run, stopping),
+            forwarding(stores.store, stores.log, registry, stopping),
         ):
             registrar = new_registrar(stores.store, settings.sip)
             known = await registrar.start()

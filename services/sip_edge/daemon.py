@@ -1,0 +1,107 @@
+"""The edge as a daemon, and the pieces that `pbx run` composes it from."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from prometheus_client import CollectorRegistry
+
+from services.core.address import Address
+from services.core.config import ConfigError, Problem, Settings
+from services.core.embedded import Stores, embedded_stores, only_one, shared_key
+from services.core.eventlog.daemon import forwarding
+from services.core.lifecycle import Drained, StartError, Stopping, drain
+from services.core.metrics import metrics_served, new_registry
+from services.dialplan import Program, load
+from services.media.api import MediaControl, NgMedia
+from services.media.ng.client import NgClient
+from services.registrar import Registrar
+from services.registrar.daemon import metrics_of, new_registrar
+from services.sip_edge.edge import Edge
+from services.sip_edge.metrics import EdgeMetrics
+from services.sip_edge.transport import BindError
+
+log = logging.getLogger(__name__)
+
+HANG_UP_S = 5.0
+"""What draining may take beyond its grace: the BYEs and their answers."""
+
+
+@contextlib.asynccontextmanager
+async def remote_media(workers: Sequence[Address]) -> AsyncIterator[NgMedia]:
+    """Media control of workers elsewhere, over ng."""
+    client = NgClient(workers)
+    media = NgMedia(client.command)
+    client.on_notify = media.notified
+    try:
+        yield media
+    finally:
+        await client.close()
+
+
+@contextlib.asynccontextmanager
+async def edge_running(
+    settings: Settings,
+    *,
+    stores: Stores,
+    registrar: Registrar,
+    program: Program,
+    media: MediaControl,
+    registry: CollectorRegistry,
+) -> AsyncIterator[Edge]:
+    """An edge that listens while the body runs. Raises StartError for a taken port."""
+    metrics = EdgeMetrics(registry)
+    edge = Edge(
+        settings=settings.sip,
+        store=stores.store,
+        registrar=registrar,
+        program=program,
+        media=media,
+        digest_key=shared_key(settings.pbx.data_directory, "digest.key"),
+        observer=metrics,
+    )
+    metrics.watch(edge)
+    try:
+        try:
+            await edge.start()
+        except BindError as error:
+            raise StartError(str(error)) from None
+        yield edge
+    finally:
+        await edge.stop()
+
+
+async def drain_edge(edge: Edge, grace_s: float, stopping: Stopping) -> None:
+    """Refuse new calls, let the others go on for a time, hang them up; a second signal does not wait."""
+    log.info("draining", extra={"calls": edge.calls_active, "grace_s": grace_s})
+    how = await drain(edge.drain(grace_s), grace_s + HANG_UP_S, stopping)
+    if how is Drained.CUT_SHORT:
+        await edge.drain(0.0)
+
+
+async def serve(settings: Settings, stopping: Stopping) -> None:
+    """Run an edge alone until asked to stop. Raises ConfigError and StartError."""
+    program = load(settings.directory / "extensions.conf")
+    workers = settings.pbx.media_workers
+    if not workers:
+        raise ConfigError([Problem("pbx.conf", 0, "no media worker", "add [media] workers=127.0.0.1:2223")])
+    registry = new_registry()
+    with only_one(settings.pbx.data_directory, "edge"):
+        async with (
+            embedded_stores(settings.pbx) as stores,
+            metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin),
+            forwarding(stores.store, stores.log, registry, stopping),
+            remote_media(workers) as media,
+        ):
+            registrar = new_registrar(stores.store, settings.sip)
+            await registrar.start()
+            registry.register(metrics_of(registrar))
+            running = edge_running(
+                settings, stores=stores, registrar=registrar, program=program, media=media, registry=registry
+            )
+            async with running as edge:
+                log.info("the edge is ready", extra={"sip": [str(address) for address, _ in edge.listening]})
+                await stopping.asked_to_drain()
+                await drain_edge(edge, settings.pbx.shutdown_grace_s, stopping)
