@@ -52,7 +52,6 @@ class EdgeMetrics(Observer):
         self._unreadable = Counts("pbx_sip_parse_errors", "Messages that could not be read.", ("reason",))
         self._rejected = Counts("pbx_sip_rejected", "Requests turned away before authentication.", ("reason",))
         self._denied = Counts("pbx_auth_failures", "Requests refused by password or access list.", ("reason",))
-        self._registered = Counts("pbx_registrations", "REGISTER requests answered.", ("result",))
         self._attempts = Counts("pbx_call_attempts", "Calls begun.", ("family", "transport"))
         self._ended = Counts("pbx_calls_ended", "Calls ended.", ("result", "cause"))
         self._ringing = Histogram(
@@ -98,9 +97,6 @@ class EdgeMetrics(Observer):
     def denied(self, request: Request, reason: str, detail: str) -> None:
         self._denied.add(reason)
 
-    def registered(self, aor: str, outcome: str) -> None:
-        self._registered.add(outcome)
-
     def events(self, state: CallState, events: tuple[Event, ...]) -> None:
         for event in events:
             match event:
@@ -135,7 +131,7 @@ class EdgeMetrics(Observer):
     def _collect(self, edge: Edge) -> Iterator[Metric]:
         for counts in (self._requests, self._responses, self._unreadable, self._rejected, self._denied):
             yield counts.collect()
-        for counts in (self._registered, self._attempts, self._ended):
+        for counts in (self._attempts, self._ended):
             yield counts.collect()
         answered = sum(1 for timing in self._calls.values() if timing.answered is not None)
         states: dict[str, float] = {"answered": answered, "setup": len(self._calls) - answered}

@@ -19,6 +19,7 @@ from services.core.sip.transaction import ClientKey
 from services.core.store.port import Change, Conflict, StoreError, Version
 from services.media.api import MediaError
 from services.sip_edge.call import effects as fx
+from services.sip_edge.call.caller import APPLICATION
 from services.sip_edge.call.party import MediaFailed, NotLocated
 from services.sip_edge.call.process import CallProcess, Decision
 from services.sip_edge.call.snapshot import pack
@@ -235,6 +236,7 @@ class CallRunner:
                     family=operation.family,
                     from_address=operation.from_address or None,
                     to_address=operation.to_address or None,
+                    flags=("application",) if operation.to_tag == APPLICATION else (),
                     options=_ECHO if operation.echo else None,
                 )
             case fx.Answer():

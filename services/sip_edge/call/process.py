@@ -69,7 +69,7 @@ class CallSettings:
     user_agent: str = "Sixfold PBX"
     max_ring_s: float = 300.0
     """A Dial without a timeout rings this long."""
-    hold_music: str = "hold-music"
+    hold_music: str = "moh/default"
     ringback: str = "ringback"
     """Prompt an answered caller hears while a callee rings."""
 

@@ -10,11 +10,20 @@ from typing import Any
 
 from services.core.address import Address, Family, HostPort
 from services.core.events.catalogue import Event
-from services.core.sdp import Connection, MediaRewrite, SessionDescription, media_family, rewrite
+from services.core.sdp import (
+    NOWHERE,
+    Connection,
+    Direction,
+    Media,
+    MediaRewrite,
+    SessionDescription,
+    media_family,
+    rewrite,
+)
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response, make_response, parse_message
 from services.core.sip.transaction import ServerKey
-from services.dialplan import load
+from services.dialplan.loader import load
 from services.media.api import MediaStats, PartyStats
 from services.sip_edge.call import effects as fx
 from services.sip_edge.call.party import Destination, IncomingInvite, MediaFailed, NotLocated
@@ -303,10 +312,16 @@ class Harness:
         return next(event for event in reversed(self.events) if isinstance(event, kind))
 
 
+def _direction(media: Media) -> Direction:
+    """A null address is a hold, but an application's, which has none."""
+    application = media.connection is not None and media.connection.address == NOWHERE
+    return media.direction_attribute if application else media.direction
+
+
 def _relayed(description: bytes, family: Family) -> bytes:
     parsed = SessionDescription.parse(description)
     entries = [
-        MediaRewrite(Connection(family, WORKER[family]), 20000 + 2 * index, None, media.direction)
+        MediaRewrite(Connection(family, WORKER[family]), 20000 + 2 * index, None, _direction(media))
         if media.port
         else None
         for index, media in enumerate(parsed.media)

@@ -54,7 +54,7 @@ def test_option_g_goes_on_after_the_callee_hung_up(harness: Harness) -> None:
     harness.answers("b1", 200, CALLEE)
     harness.from_leg("a", "ACK", cseq=1)
     harness.from_leg("b1", "BYE", cseq=1)
-    assert harness.media[-1] == fx.Play("a", ("goodbye",))
+    assert fx.Play("a", ("goodbye",)) in harness.media
     assert not harness.call.state.ended
 
 

@@ -36,7 +36,7 @@ def test_either_party_can_hold_and_resume(talking: Harness, how: str, leg: str, 
     assert talking.the(LegHeld).leg == leg
     assert talking.call.state.leg(leg).held
     talking.from_leg(leg, "ACK", cseq=10)
-    played = fx.Play(peer, ("hold-music",), 0) in talking.media
+    played = fx.Play(peer, ("moh/default",), 0) in talking.media
     assert played == (how != "inactive")
 
     talking.from_leg(leg, "INVITE", body=sdp("192.0.2.11"), cseq=11)
