@@ -22,6 +22,11 @@ REASONS = {
 }
 
 
+def reason_of(error: OSError) -> str:
+    """What an error means, without the call and the address that asyncio writes into its own."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
 class TransportError(Exception):
     """See the module."""
 
@@ -34,7 +39,7 @@ class BindError(TransportError):
         self.address = address
         self.origin = origin
         """The setting, `sip.conf:3`."""
-        self.reason = REASONS.get(error.errno or 0) or os.strerror(error.errno or 0)
+        self.reason = REASONS.get(error.errno or 0) or reason_of(error)
         self.errno = error.errno or 0
         super().__init__(f"{origin}: cannot listen on {address} ({transport.upper()}): {self.reason}")
 

@@ -18,7 +18,7 @@ from services.core.address import Address
 from services.core.sip.errors import FramingError, SipError
 from services.core.sip.flow import TCP, Flow
 from services.core.sip.framing import PONG, Ping, StreamFramer
-from services.sip_edge.transport.errors import UnreachableError
+from services.sip_edge.transport.errors import UnreachableError, reason_of
 from services.sip_edge.transport.limits import TransportLimits
 from services.sip_edge.transport.sockets import tcp_from
 
@@ -314,7 +314,7 @@ class Streams:
         except TimeoutError:
             reason = "no answer"
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = reason_of(error)
         finally:
             if not connection.ready.done():
                 if sock is not None and not connection.was_made:

@@ -17,7 +17,7 @@ from services.core.config.sip import ListenerSettings
 from services.core.sip.errors import SipError
 from services.core.sip.flow import TCP, UDP, Flow
 from services.core.sip.message import Request, Response, parse_message
-from services.sip_edge.transport.errors import BindError, UnreachableError
+from services.sip_edge.transport.errors import BindError, UnreachableError, reason_of
 from services.sip_edge.transport.limits import TransportLimits
 from services.sip_edge.transport.sockets import bound_address, kernel_source, open_tcp
 from services.sip_edge.transport.streams import StreamConnection, Streams
@@ -233,7 +233,7 @@ class SipTransport:
         try:
             source = kernel_source(remote)
         except OSError as error:
-            raise UnreachableError(transport, remote, error.strerror or str(error)) from error
+            raise UnreachableError(transport, remote, reason_of(error)) from error
         for host in (source.host, _wildcard(remote)):
             for listener in candidates:
                 if listener.address.host == host:
