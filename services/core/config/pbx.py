@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +123,7 @@ def read_pbx(sections: Sequence[Section], directory: Path, env: Mapping[str, str
         shutdown_grace_s=tables["shutdown"].get(SHUTDOWN_GRACE),
         media_workers=tuple(address for _, address in tables["media"].each(MEDIA_WORKERS)),
         site=tables["cluster"].get(CLUSTER_SITE),
-        node=tables["cluster"].optional(CLUSTER_NODE) or socket.gethostname(),
+        node=tables["cluster"].optional(CLUSTER_NODE) or os.uname().nodename,
     )
 
 

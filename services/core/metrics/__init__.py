@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, ProcessCollector, exposition
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -104,6 +105,7 @@ class LoopLag:
 
 def new_registry() -> CollectorRegistry:
     """A registry with the figures of this process: CPU, memory, descriptors."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a series of its own for the start of each counter, which nobody asks for
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
@@ -131,7 +133,7 @@ async def metrics_served(
         try:
             await site.start()
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise StartError(f"{origin}: metrics cannot be served on {address}: {reason}") from None
         yield Address.from_sockaddr(runner.addresses[0])
     finally:
