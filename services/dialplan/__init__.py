@@ -1,6 +1,11 @@
 """The dialplan: Asterisk's extensions.conf, compiled to data and run by a pure interpreter.
 
-`api` holds the values that go back and forth between a call and the interpreter.
+    program = load("extensions.conf")                         DialplanErrors names every line that is wrong
+    execution = start(program, context="phones", exten="2")
+    outcome = step(program, execution, Begin(), environment)  keep outcome.execution, perform outcome.action
+
+`api` holds the values that go back and forth between a call and the interpreter, and says who answers what.
+docs/dialplan.md says what of the language is there.
 """
 
 from services.dialplan.api import (
@@ -43,6 +48,11 @@ from services.dialplan.api import (
     Step,
     Waiting,
 )
+from services.dialplan.checker import DialplanErrors
+from services.dialplan.compiler import compile_program
+from services.dialplan.interpreter import can_start, start, step
+from services.dialplan.loader import load
+from services.dialplan.program import Program
 
 __all__ = [
     "Action",
@@ -57,6 +67,7 @@ __all__ = [
     "Dial",
     "DialStatus",
     "Dialled",
+    "DialplanErrors",
     "Digit",
     "Done",
     "Echo",
@@ -76,6 +87,7 @@ __all__ = [
     "Pause",
     "Play",
     "Played",
+    "Program",
     "Progress",
     "PutValue",
     "Refuse",
@@ -83,4 +95,9 @@ __all__ = [
     "Space",
     "Step",
     "Waiting",
+    "can_start",
+    "compile_program",
+    "load",
+    "start",
+    "step",
 ]

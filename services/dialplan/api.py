@@ -102,6 +102,8 @@ class HungUp:
     """The caller's leg is over, whoever ended it. `h` runs now and cannot block."""
 
     cause: int = 16
+    dialled: Dialled | None = None
+    """What became of the Dial that was outstanding, if one was; without it DIALSTATUS is CANCEL."""
 
 
 Input = Begin | Fetched | Done | Digit | Elapsed | Played | Dialled | HungUp
@@ -219,7 +221,7 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A line for the operator: Verbose, Log, NoOp (debug) and the interpreter's own warnings."""
+    """A line for the operator: Verbose, Log and the interpreter's own warnings."""
 
     level: Literal["debug", "info", "warning", "error"]
     text: str
@@ -376,6 +378,8 @@ class Execution:
     response_timeout_s: float = 10.0
     turn: int = 0
     """Number of the outstanding action."""
+    steps: int = 0
+    """Work done since the call last waited for anything: what the guard against endless loops counts."""
 
     def to_data(self) -> dict[str, Any]:
         """The execution as maps, lists, strings and numbers."""
@@ -391,6 +395,7 @@ class Execution:
             "flags": [self.answered, self.hung_up, self.finished],
             "timeouts": [self.digit_timeout_s, self.response_timeout_s],
             "turn": self.turn,
+            "steps": self.steps,
         }
 
     @classmethod
@@ -421,6 +426,7 @@ class Execution:
             digit_timeout_s=digit_timeout_s,
             response_timeout_s=response_timeout_s,
             turn=data["turn"],
+            steps=data["steps"],
         )
 
 

@@ -11,11 +11,14 @@ _OPENERS = "(["
 _CLOSERS = ")]"
 
 
-def split(text: str, separator: str = ",") -> list[str]:
-    """The arguments in substituted text, quotes and escapes resolved; `[]` for the empty text. Never raises."""
+def split(text: str, separator: str = ",", *, as_written: bool = False) -> list[str]:
+    """The arguments in substituted text, `[]` for the empty text. Never raises.
+
+    Quotes and escapes are resolved, unless the arguments are wanted `as_written`.
+    """
     if not text:
         return []
-    if separator not in text and '"' not in text and "\\" not in text:
+    if separator not in text and (as_written or ('"' not in text and "\\" not in text)):
         return [text]
     parts: list[str] = []
     current: list[str] = []
@@ -24,18 +27,19 @@ def split(text: str, separator: str = ",") -> list[str]:
         char = text[at]
         if char == "\\" and at + 1 < len(text):
             at += 1
-            current.append(text[at])
-        elif char == '"':
-            quoted = not quoted
+            current.append(text[at - as_written : at + 1])
         elif char == separator and not depth and not quoted:
             parts.append("".join(current))
             current = []
         else:
-            if char in _OPENERS:
+            if char == '"':
+                quoted = not quoted
+            elif char in _OPENERS:
                 depth += 1
             elif char in _CLOSERS and depth:
                 depth -= 1
-            current.append(char)
+            if as_written or char != '"':
+                current.append(char)
         at += 1
     parts.append("".join(current))
     return parts
@@ -110,3 +114,30 @@ def branches(text: str) -> tuple[str, str, str]:
     condition, _, rest = text.partition("?")
     yes, _, no = rest.partition(":")
     return condition.strip(), yes.strip(), no.strip()
+
+
+def options_of(text: str) -> list[tuple[str, str]]:
+    """An option string, `rm(jazz)`, as (letter, argument) pairs; the argument is empty without parentheses."""
+    found: list[tuple[str, str]] = []
+    at = 0
+    while at < len(text):
+        letter = text[at]
+        at += 1
+        argument = ""
+        if text[at : at + 1] == "(":
+            end = _closing(text, at)
+            argument = text[at + 1 : end]
+            at = end + 1
+        if letter not in " \t":
+            found.append((letter, argument))
+    return found
+
+
+def _closing(text: str, start: int) -> int:
+    """The position of the parenthesis that closes the one at `start`, or the text's length."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if not depth:
+            return at
+    return len(text)
