@@ -36,6 +36,14 @@ _RETRY_S = 1.0
 """After a commit failed the facts are offered to the store again."""
 _LEVELS: Mapping[str, int] = logging.getLevelNamesMapping()
 
+_ECHO_OFFER: Mapping[fx.Echo, Mapping[str, Any] | None] = {
+    fx.Echo.AS_IT_IS: None,
+    fx.Echo.ON: {"media-echo": "backwards"},
+    fx.Echo.OFF: {"media-echo": "off"},
+}
+"""rtpengine's words: in an offer the caller, who sends the description, hears itself; in an answer its receiver."""
+_ECHO_ANSWER = {**_ECHO_OFFER, fx.Echo.ON: {"media-echo": "forward"}}
+
 Step = Callable[[CallProcess], Decision]
 
 
@@ -237,7 +245,7 @@ class CallRunner:
                     from_address=operation.from_address or None,
                     to_address=operation.to_address or None,
                     flags=("application",) if operation.to_tag == APPLICATION else (),
-                    options=_ECHO if operation.echo else None,
+                    options=_ECHO_OFFER[operation.echo],
                 )
             case fx.Answer():
                 return await media.answer(
@@ -245,7 +253,7 @@ class CallRunner:
                     from_tag=operation.from_tag,
                     to_tag=operation.to_tag,
                     sdp=operation.sdp,
-                    options=_ECHO if operation.echo else None,
+                    options=_ECHO_ANSWER[operation.echo],
                 )
             case fx.Play():
                 return await media.play(
@@ -298,6 +306,3 @@ class CallRunner:
         for name in list(self._timers):
             self._stop_timer(name)
         self._edge.forget(self)
-
-
-_ECHO: Mapping[str, Any] = {"media-echo": "backwards"}

@@ -112,6 +112,9 @@ class ToneEndpoint:
             return False
 
     async def close(self) -> None:
+        """Let go of the port; a second time does nothing."""
+        if self._socket.fileno() < 0:
+            return
         if self._sender is not None:
             self._sender.cancel()
         self._loop.remove_reader(self._socket)

@@ -16,7 +16,7 @@ from services.dialplan import api
 from services.dialplan.interpreter import start, step
 from services.sip_edge.call import causes
 from services.sip_edge.call.dial import Dial
-from services.sip_edge.call.effects import Play, PutValue, StopPlaying, WriteLog
+from services.sip_edge.call.effects import Echo, Play, PutValue, StopPlaying, WriteLog
 from services.sip_edge.call.party import IncomingInvite, MediaFailed
 from services.sip_edge.call.state import CALLER
 
@@ -38,6 +38,7 @@ class Applications:
         self._action: api.Action = api.Continue()
         self._application = ""
         self._playing = False
+        self._echoing = False
         self.dial: Dial | None = None
 
     @property
@@ -173,6 +174,9 @@ class Applications:
         if self._playing:
             self._playing = False
             self._call.media(StopPlaying(CALLER))
+        if self._echoing:
+            self._echoing = False
+            self._call.caller.connect_application(lambda _ok: None, echo=Echo.OFF)
         dial, self.dial = self.dial, None
         if dial is not None:
             dial.abandon()
@@ -260,7 +264,8 @@ class Applications:
         self._start_playing(("busy" if action.status == 486 else "congestion",), 0)
 
     def _echo(self) -> None:
-        self._call.caller.connect_application(lambda ok: None if ok else self._give_up(), echo=True)
+        self._echoing = True
+        self._call.caller.connect_application(lambda ok: None if ok else self._give_up(), echo=Echo.ON)
 
     def _music(self, action: api.Music) -> None:
         self._wait(action.seconds)

@@ -17,7 +17,7 @@ from services.core.sip.message import Request, Response, make_response
 from services.sip_edge.call import causes
 from services.sip_edge.call.descriptions import application_answer, application_offer, narrowed, voice_codecs
 from services.sip_edge.call.dialogs import SDP
-from services.sip_edge.call.effects import Answer, Offer, Respond
+from services.sip_edge.call.effects import Answer, Echo, Offer, Respond
 from services.sip_edge.call.party import IncomingInvite, MediaFailed
 from services.sip_edge.call.state import CALLER
 
@@ -107,12 +107,12 @@ class Caller:
 
     # --- session -----------------------------------------------------------------------------------------------
 
-    def connect_application(self, then: Callable[[bool], None], *, echo: bool = False) -> None:
+    def connect_application(self, then: Callable[[bool], None], *, echo: Echo = Echo.AS_IT_IS) -> None:
         """See to it that there is a description to show the caller, with the application at the other end.
 
         `then(False)` when that is impossible: no common codec, or no media worker.
         """
-        if self.local_sdp and not echo:
+        if self.local_sdp and echo is Echo.AS_IT_IS:
             then(True)
             return
         if self.late and not self._call.state.leg(CALLER).remote_sdp:

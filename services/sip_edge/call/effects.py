@@ -5,6 +5,7 @@ A `token` names something in flight; the shell gives the outcome back to `CallPr
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from services.core.address import Family
@@ -60,6 +61,14 @@ class Locate:
     target: str
 
 
+class Echo(enum.Enum):
+    """Whether a caller hears itself."""
+
+    AS_IT_IS = ""
+    ON = "on"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Show `from_tag`'s description to `to_tag`, as an address of the media worker in `family`."""
@@ -70,7 +79,7 @@ class Offer:
     family: Family
     from_address: str
     to_address: str
-    echo: bool = False
+    echo: Echo = Echo.AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class Answer:
     from_tag: str
     to_tag: str
     sdp: bytes
-    echo: bool = False
+    echo: Echo = Echo.AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)

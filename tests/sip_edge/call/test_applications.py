@@ -78,7 +78,7 @@ def test_wrong_digits_take_the_other_branch(harness: Harness) -> None:
 def test_echo_asks_the_worker_to_send_back_what_comes(harness: Harness) -> None:
     harness.start("600")
     assert isinstance(harness.media[-1], fx.Answer)
-    assert harness.media[-1].echo
+    assert harness.media[-1].echo is fx.Echo.ON
     assert harness.statuses == [100, 200]
 
 

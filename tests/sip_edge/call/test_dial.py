@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from services.core.address import Family
 from services.core.events.catalogue import CallEnded, CallStarted, DialEnded, LegAnswered, LegEnded, LegInvited
 from services.core.sdp import media_family
-from services.core.address import Family
 from services.sip_edge.call import effects as fx
 from tests.sip_edge.call.conftest import Make
 from tests.sip_edge.call.harness import Harness, sdp
