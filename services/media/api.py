@@ -219,8 +219,11 @@ class NgMedia:
         return cls(command)
 
     def notified(self, message: Mapping[str, Any]) -> None:
-        """Take a `notify` dictionary from the transport. Raises ValueError when it is none."""
-        notice = Notice.from_message(message)
+        """Take a `notify` dictionary from the transport. Kinds we do not know, of a newer worker, are passed over."""
+        try:
+            notice = Notice.from_message(message)
+        except ValueError:
+            return
         if self.on_notice is not None:
             self.on_notice(notice)
 

@@ -235,6 +235,10 @@ def test_a_notice_reaches_whoever_listens() -> None:
     assert heard == [notice]
 
 
-def test_what_is_no_notice_is_refused() -> None:
+def test_a_notice_of_a_kind_we_do_not_know_is_passed_over() -> None:
+    weather = {"command": "notify", "event": "weather"}
     with pytest.raises(ValueError, match="kind"):
-        Notice.from_message({"command": "notify", "event": "weather"})
+        Notice.from_message(weather)
+    media = NgMedia.local(Worker({}).handle)
+    media.on_notice = pytest.fail
+    media.notified(weather)

@@ -24,7 +24,7 @@ _MAX_LENGTH_DIGITS = 7
 def decode(data: bytes, start: int = 0) -> tuple[Any, int]:
     """The value that begins at `start`, and where it ends. Raises NgError."""
     try:
-        return _value(data, start, MAX_DEPTH, raw=False)
+        return _value(data, start, MAX_DEPTH)
     except IndexError:
         raise NgError("bencode ends too early") from None
 
@@ -36,11 +36,11 @@ def encode(value: object) -> bytes:
     return b"".join(parts)
 
 
-def _value(data: bytes, at: int, depth: int, *, raw: bool) -> tuple[Any, int]:
+def _value(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     kind = data[at]
     if 48 <= kind <= 57:
         text, end = _string(data, at)
-        return (text if raw else text.decode("utf-8", "surrogateescape")), end
+        return text.decode("utf-8", "surrogateescape"), end
     if kind == 105:  # i
         return _integer(data, at + 1)
     if depth == 0:
@@ -51,7 +51,7 @@ def _value(data: bytes, at: int, depth: int, *, raw: bool) -> tuple[Any, int]:
         items = []
         at += 1
         while data[at] != 101:
-            item, at = _value(data, at, depth - 1, raw=False)
+            item, at = _value(data, at, depth - 1)
             items.append(item)
         return items, at + 1
     raise NgError("not a bencode value")
@@ -62,19 +62,24 @@ def _dictionary(data: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
     while data[at] != 101:
         name, at = _string(data, at)
         key = name.decode("utf-8", "surrogateescape")
-        found[key], at = _value(data, at, depth, raw=key in BYTES_KEYS)
+        if 48 <= data[at] <= 57:  # nearly every value is a string; one call less for each
+            text, at = _string(data, at)
+            found[key] = text if key in BYTES_KEYS else text.decode("utf-8", "surrogateescape")
+        else:
+            found[key], at = _value(data, at, depth)
     return found, at + 1
 
 
 def _string(data: bytes, at: int) -> tuple[bytes, int]:
     colon = data.find(b":", at, at + _MAX_LENGTH_DIGITS + 1)
-    digits = data[at:colon] if colon > at else b""
-    if not digits.isdigit():
+    digits = data[at:colon]
+    if colon < 0 or not digits.isdigit():
         raise NgError("not a bencode string")
-    end = colon + 1 + int(digits)
+    start = colon + 1
+    end = start + int(digits)
     if end > len(data):
         raise NgError("bencode string longer than the message")
-    return data[colon + 1 : end], end
+    return data[start:end], end
 
 
 def _integer(data: bytes, at: int) -> tuple[int, int]:

@@ -80,7 +80,7 @@ class NgClient:
             except MediaUnreachable:
                 self.pool.release(call_id)
                 raise
-        if message.get("command") == "delete" and "to-tag" not in message and reply.get("result") == OK:
+        if message.get("command") == "delete" and not message.get("to-tag") and reply.get("result") == OK:
             self.pool.release(call_id)
         return reply
 

@@ -135,7 +135,7 @@ class NgServer:
             _log.exception("ng request failed", extra={"command": request.get("command"), "call_id": call_id})
             reply = error(INTERNAL_ERROR)
         if isinstance(call_id, str):
-            if request.get("command") == "delete" and "to-tag" not in request:
+            if request.get("command") == "delete" and not request.get("to-tag"):
                 self._notices.call_ended(call_id)
             elif request.get("notices") == "here" and reply.get("result") == OK:
                 self._notices.subscribe(call_id, peer)
