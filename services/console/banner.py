@@ -18,12 +18,13 @@ from rich.text import Text
 from services.core.address import Address, Family
 from services.core.config import Peer, RtpSettings
 from services.dialplan import Program
-from services.dialplan.program import SPECIAL, Context
+from services.dialplan.program import SPECIAL, Context, Extension
 
-_PREPARATION = frozenset({"Answer", "NoOp", "Progress", "Ringing", "Set", "Verbose", "Wait"})
+_SILENT = frozenset({"Answer", "Hangup", "NoOp", "Progress", "Ringing", "Set", "Verbose", "Wait"})
 """Applications that do not tell what an extension is for."""
 _PUBLIC = {Family.IP4: ("192.0.2.1", 9), Family.IP6: ("2001:db8::1", 9)}
 MAX_EXTENSIONS = 40
+MAX_TOLD = 66
 SECRET_HIDDEN = "hidden (--show-passwords)"
 
 
@@ -118,16 +119,20 @@ def _shortened(extensions: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str
 
 
 def dialable(program: Program, contexts: Iterable[str]) -> list[tuple[str, str]]:
-    """What callers in these contexts can dial, with the application that shows what it is for."""
+    """What callers in these contexts can dial, with the applications that show what it is for."""
     found: dict[str, str] = {}
     for context in _with_includes(program, contexts):
         for extension in context.extensions:
             if extension.text in SPECIAL or extension.text == "s" or not extension.statements:
                 continue
-            statements = list(extension.statements.values())
-            telling = next((one for one in statements if one.app not in _PREPARATION), statements[0])
-            found.setdefault(extension.text, f"{telling.app}({telling.arguments})")
+            found.setdefault(extension.text, _what_it_does(extension))
     return list(found.items())
+
+
+def _what_it_does(extension: Extension) -> str:
+    applications = [f"{one.app}({one.arguments})" for one in extension.statements.values() if one.app not in _SILENT]
+    told = ", ".join(applications) or "nothing to hear"
+    return told if len(told) <= MAX_TOLD else told[: MAX_TOLD - 3] + "..."
 
 
 def _with_includes(program: Program, contexts: Iterable[str]) -> Iterator[Context]:
