@@ -83,8 +83,8 @@ class Registrar:
         now = self._clock()
         try:
             outcome = await self._register(aor, command, now, rules)
-        except StoreError:
-            log.exception("a registration could not be kept")
+        except StoreError as error:
+            log.error("a registration of %r could not be kept: %s", aor, error)
             outcome = _refusal(_STORE_AWAY)
         self.results[outcome.result] += 1
         return outcome
@@ -127,7 +127,9 @@ class Registrar:
         """
         count = 0
         async for aor, version, snapshot in self._store.scan(KIND):
-            self._remember(aor, _Known(version, self._decode(aor, snapshot)))
+            known = self._known.get(aor)
+            if known is None or known.version < version:
+                self._remember(aor, _Known(version, self._decode(aor, snapshot)))
             count += 1
         return count
 
@@ -225,9 +227,9 @@ class Registrar:
     def _decode(self, aor: str, snapshot: bytes) -> Bindings:
         try:
             return self._codec.unpack(snapshot)
-        except CodecError:
+        except CodecError as error:
             # The phone will register again and overwrite it; refusing it for good would help nobody.
-            log.exception("unreadable bindings of %r are left out", aor)
+            log.error("the bindings of %r cannot be read and are left out: %s", aor, error)
             return NO_BINDINGS
 
     def _remember(self, aor: str, known: _Known) -> None:
