@@ -230,10 +230,10 @@ def parse_port(text: str) -> int:
     """A port of ASCII digits, 0 to 65535; leading zeros are allowed (RFC 3261 25.1 `1*DIGIT`). Raises AddressError."""
     if not text or not _DIGITS.issuperset(text):
         raise AddressError(f"not a port: {text[:20]!r}")
-    digits = text.lstrip("0")
-    if len(digits) > 5 or int(digits or "0") > MAX_PORT:
+    port = int(text.lstrip("0")[:6] or "0")
+    if port > MAX_PORT:
         raise AddressError(f"not a port: {text[:20]!r} is more than {MAX_PORT}")
-    return int(digits or "0")
+    return port
 
 
 def split_host_port(text: str) -> tuple[str, int | None]:

@@ -17,7 +17,8 @@ class SipError(Exception):
     """A message the peer should not have sent.
 
     `status` and `reason` are the response to give (RFC 3261 21.4.1 wants the reason to name the fault), `where` is the
-    part that failed: a header name or `start line`, `Content-Length`, `body`.
+    part that failed: `start line`, `Request-URI`, `URI`, `message`, `header` or the name of a header read here, so the
+    peer cannot make up new ones (counters may be labelled with it).
 
     `message` is set by `parse_message` when enough was readable to answer: the top Via and the CSeq header exist (what
     is missing of From, To and Call-ID is missing from the answer too, RFC 4475 3.3.1). Answer it without a transaction,

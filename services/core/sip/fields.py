@@ -8,6 +8,7 @@ from typing import Any
 from services.core.sip.errors import SipError
 from services.core.sip.headers import CSeq, Star, Via, parse_contacts, parse_cseq, parse_name_addrs, parse_via
 from services.core.sip.lexical import (
+    TOKEN_CHARS,
     WS,
     find_param,
     first_of_list,
@@ -27,7 +28,8 @@ class Message:
     """What requests and responses share: header rows in wire order, and a body.
 
     Change headers through the methods, which keep the values already read in step; the list is for reading.
-    Properties raise SipError when their header is malformed, at the first use and every time.
+    Properties raise SipError when their header is malformed, at the first use and every time. In a message from
+    `parse_message` these were read and cannot raise: call_id, cseq, top_via, from_tag, to_tag.
     """
 
     __slots__ = ("_cache", "body", "headers")
@@ -189,8 +191,8 @@ class Message:
         params = self._split(name)[2]
         if not params:
             return None
-        if params.startswith("tag=") and ";" not in params and '"' not in params:
-            return params[4:].strip(WS) or None
+        if params.startswith("tag=") and TOKEN_CHARS.issuperset(params[4:]) and len(params) > 4:
+            return params[4:]
         return find_param(parse_params(params, name), "tag") or None
 
     @property

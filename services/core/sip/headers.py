@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from services.core.address import AddressError, HostPort, parse_ip, split_host_port, uri_host
 from services.core.sip.errors import SipError
@@ -45,7 +46,8 @@ MAX_CSEQ = 2**31 - 1
 """The largest number we generate (RFC 3261 8.1.1.5)."""
 CSEQ_LIMIT = 2**32
 """What no CSeq may reach (RFC 4475 3.1.2.4)."""
-_DIGITS = frozenset("0123456789")
+_CACHED_SENT_BY_LENGTH = 128
+_TRANSPORTS = frozenset(("UDP", "TCP", "TLS", "WS", "WSS", "SCTP"))
 
 
 class Star(enum.Enum):
@@ -91,7 +93,7 @@ class Via:
     def rport(self) -> int | None:
         """The port a server filled in; None when absent or still empty (see `wants_rport`)."""
         value = find_param(self.params, "rport")
-        if not value or len(value) > 5 or not _DIGITS.issuperset(value):
+        if not value or len(value) > 5 or not (value.isascii() and value.isdigit()):
             return None
         port = int(value)
         return port if port <= 65535 else None
@@ -158,7 +160,7 @@ def _cut_via(text: str) -> tuple[str, str, str, str]:
         transport, _, rest = text[8:].partition(" ")
     else:
         transport, rest = _cut_protocol(text)
-    if not transport or not TOKEN_CHARS.issuperset(transport):
+    if transport not in _TRANSPORTS and (not transport or not TOKEN_CHARS.issuperset(transport)):
         # White space round the slashes, or a tab behind the transport.
         transport, rest = _cut_protocol(text)
         if not is_token(transport):
@@ -178,6 +180,15 @@ def _cut_protocol(text: str) -> tuple[str, str]:
 
 
 def _parse_sent_by(text: str) -> tuple[str, int | None]:
+    return _cached_sent_by(text) if len(text) <= _CACHED_SENT_BY_LENGTH else _read_sent_by(text)
+
+
+@lru_cache(1024)
+def _cached_sent_by(text: str) -> tuple[str, int | None]:
+    return _read_sent_by(text)
+
+
+def _read_sent_by(text: str) -> tuple[str, int | None]:
     if " " in text or "\t" in text:
         # COLON = SWS ":" SWS; a blank anywhere else leaves two words, which no host is.
         host, colon, port = text.rpartition(":")
@@ -206,7 +217,7 @@ class CSeq:
 def parse_cseq(text: str) -> CSeq:
     """Read a CSeq. Raises SipError 400 for numbers of 2^32 and more (RFC 4475 3.1.2.4)."""
     number, _, method = text.partition(" ")
-    if not TOKEN_CHARS.issuperset(method) or not method:
+    if not method or not TOKEN_CHARS.issuperset(method):
         number, _, method = text.replace("\t", " ").partition(" ")
         method = method.strip(" ")
         if not is_token(method):

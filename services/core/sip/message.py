@@ -123,9 +123,9 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
     lines, body = _cut(data, faults)
     message = _read_start_line(lines[0], faults)
     _read_rows(message.headers, lines, faults)
-    _check(message, faults)
+    length = _check(message, faults)
     try:
-        message.body = _cut_body(message.get("Content-Length"), body, stream)
+        message.body = _cut_body(length, body, stream)
     except SipError as error:
         faults.append(error)
     if faults:
@@ -134,7 +134,7 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
 
 
 def _cut(data: bytes, faults: list[SipError]) -> tuple[list[str], bytes]:
-    """The unfolded lines of the head, and the octets behind it."""
+    """The lines of the head, still folded, and the octets behind it."""
     end = data.find(b"\r\n\r\n")
     head = (data if end < 0 else data[:end]).decode("utf-8", "surrogateescape")
     lines = head.split("\r\n")
@@ -142,8 +142,6 @@ def _cut(data: bytes, faults: list[SipError]) -> tuple[list[str], bytes]:
         body = data[end + 4 :]
     else:
         lines, body = _cut_liberally(data, faults)
-    if "\r\n " in head or "\r\n\t" in head or "\n " in head or "\n\t" in head:
-        lines = _unfold(lines, faults)
     return lines, body
 
 
@@ -177,11 +175,11 @@ def _unfold(lines: list[str], faults: list[SipError]) -> list[str]:
 
 
 def _read_start_line(line: str, faults: list[SipError]) -> Request | Response:
-    if line[:4].upper() == "SIP/":
-        return _read_status_line(line)
     method, _, rest = line.partition(" ")
     uri, _, version = rest.rpartition(" ")
     if not method or not TOKEN_CHARS.issuperset(method):
+        if method[:4].lower() == "sip/":
+            return _read_status_line(line)
         raise SipError(400, "Bad start line: method", "start line")
     if version != _VERSION and version.lower() != "sip/2.0":
         if _is_version(version):
@@ -213,26 +211,35 @@ def _read_status_line(line: str) -> Response:
 
 def _read_rows(headers: list[tuple[str, str]], lines: list[str], faults: list[SipError]) -> None:
     """Append the header rows, all lines but the first."""
-    if len(lines) - 1 > MAX_HEADERS:
-        faults.append(SipError(513, "Too many header fields", "message"))
-    del lines[MAX_HEADERS + 1 :], lines[0]
-    for line in lines:
+    if len(lines) > MAX_HEADERS:
+        lines = _unfold(lines, faults)
+        if len(lines) - 1 > MAX_HEADERS:
+            faults.append(SipError(513, "Too many header fields", "message"))
+            del lines[MAX_HEADERS + 1 :]
+    rows = iter(lines)
+    next(rows)
+    for line in rows:
         name, colon, value = line.partition(":")
         known = EXACT_NAMES.get(name)
         if known is None:
+            if line[:1] in (" ", "\t"):
+                # Folds are rare: only when one is met the lines are joined, and read once more.
+                headers.clear()
+                _read_rows(headers, _unfold(lines, faults), faults)
+                return
             name = name.rstrip(WS)
             if not name or not TOKEN_CHARS.issuperset(name):
                 faults.append(SipError(400, "Bad header field name", "header"))
                 continue
             known = canonical_name(name)
         if not colon:
-            faults.append(SipError(400, f"Bad {known[:40]}: no colon", known))
+            faults.append(SipError(400, "Bad header field: no colon", "header"))
             continue
         headers.append((known, value.strip(WS)))
 
 
-def _check(message: Request | Response, faults: list[SipError]) -> None:
-    """Read what every answer needs. Collects the first fault instead of raising it."""
+def _check(message: Request | Response, faults: list[SipError]) -> str | None:
+    """Read what every answer needs; collects faults instead of raising them. Returns the Content-Length."""
     headers = message.headers
     first = dict(reversed(headers))
     if len(first) != len(headers):
@@ -249,6 +256,7 @@ def _check(message: Request | Response, faults: list[SipError]) -> None:
         cache["Via*"] = parse_via(first_of_list(row, "Via")[0] if "," in row else row)
         cache["From*"] = split_name_addr(first["From"], "From")
         cache["To*"] = split_name_addr(first["To"], "To")
+        _ = message.from_tag, message.to_tag
         call_id = first["Call-ID"]
         if " " in call_id or "\t" in call_id:
             raise bad("Call-ID", "white space")
@@ -257,6 +265,7 @@ def _check(message: Request | Response, faults: list[SipError]) -> None:
             raise bad("CSeq", "method differs from the request's")
     except SipError as error:
         faults.append(error)
+    return first.get("Content-Length")
 
 
 def _cut_body(length: str | None, body: bytes, stream: bool) -> bytes:

@@ -91,11 +91,17 @@ class SipUri:
         return HostPort(self.host, self.port)
 
     def param(self, name: str) -> str | None:
-        """The raw value of a parameter, "" when it has none, None when it is not there. Case of `name` is ignored."""
-        return find_param(self.params, name)
+        """The raw value of a parameter, "" when it has none, None when it is not there. Case of `name` is ignored.
+
+        A name that came escaped counts (`;%6C%72` is `lr`, RFC 4475 3.1.1.3).
+        """
+        value = find_param(self.params, name)
+        if value is None and any("%" in key for key, _ in self.params):
+            value = find_param(tuple([(unescape(key), value) for key, value in self.params]), name)
+        return value
 
     def has_param(self, name: str) -> bool:
-        return find_param(self.params, name) is not None
+        return self.param(name) is not None
 
     @property
     def user_unescaped(self) -> str:
@@ -350,7 +356,7 @@ class NameAddr:
 
     @classmethod
     def parse(cls, text: str, where: str = "address") -> NameAddr:
-        """Read a name-addr or addr-spec. Raises SipError: 400, or 416 for a URI scheme we do not have."""
+        """Read a name-addr or addr-spec. Raises SipError 400, for URI schemes we do not have as well."""
         return cls.of_parts(split_name_addr(text, where), where)
 
     @classmethod
@@ -360,7 +366,10 @@ class NameAddr:
         try:
             return cls(unquote_string(display), SipUri.parse(uri), parse_params(params, where) if params else ())
         except SipError as error:
-            raise SipError(error.status, error.reason, where) from None
+            if error.where == where:
+                raise
+            # 416 speaks of the Request-URI alone (RFC 3261 8.2.2.1, RFC 4475 3.3.4).
+            raise bad(where, error.reason.removeprefix("Bad ")) from None
 
     @property
     def tag(self) -> str | None:
