@@ -135,11 +135,15 @@ class SqliteLogReader:
     def read(self, topic: str | None = None, after: int = 0) -> Iterator[Positioned]:
         """Every record behind `after` that there is now. Reads in pieces, so it holds up no writer."""
         while True:
-            chunk = self._rows(*_query(topic, after, CHUNK))
+            chunk = self.chunk(after, CHUNK, topic)
             yield from chunk
             if len(chunk) < CHUNK:
                 return
             after = chunk[-1][0]
+
+    def chunk(self, after: int, limit: int, topic: str | None = None) -> list[Positioned]:
+        """At most `limit` records behind `after`."""
+        return self._rows(*_query(topic, after, limit))
 
     def read_key(self, topic: str, key: str) -> list[Positioned]:
         """Everything about one call or one address of record."""
