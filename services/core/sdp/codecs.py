@@ -108,6 +108,10 @@ NAME_OF: Mapping[FormatKey, str] = MappingProxyType({codec.key: codec.name for c
 
 _BY_ENCODING: Mapping[str, Codec] = MappingProxyType({codec.encoding.lower(): codec for codec in reversed(_ALL)})
 
+_KEY_OF: Mapping[str, FormatKey] = MappingProxyType(
+    {name: codec.key for name, codec in (*_BY_ENCODING.items(), *CODECS.items())}
+)
+
 STATIC_FORMATS: Mapping[int, Format] = MappingProxyType(
     {
         number: Format(number, encoding, clock, channels)
@@ -153,13 +157,7 @@ def allowed_keys(names: Iterable[str]) -> frozenset[FormatKey] | None:
 
     A name that is no codec of ours accepts an 8 kHz mono format of that encoding name: a relay need not know it.
     """
-    keys = set()
-    for name in names:
-        codec = codec_named(name)
-        if codec is not None:
-            keys.add(codec.key)
-        elif name.lower() == "all":
-            return None
-        else:
-            keys.add((name.lower(), 8000, 1))
-    return frozenset(keys)
+    lowered = [name.lower() for name in names]
+    if "all" in lowered:
+        return None
+    return frozenset([_KEY_OF.get(name) or (name, 8000, 1) for name in lowered])

@@ -12,7 +12,7 @@ the limits below.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from services.core.address import Family
@@ -30,6 +30,10 @@ MAX_FORMATS = 128
 """Most formats taken on a media line; there are 128 payload types."""
 
 _DIRECTION_LINES: Mapping[str, Direction] = MappingProxyType({f"a={value.value}": value for value in Direction})
+_STATIC: Mapping[str, tuple[Format, str]] = MappingProxyType(
+    {str(number): (entry, entry.rtpmap.partition(" ")[2]) for number, entry in STATIC_FORMATS.items()}
+)
+"""Static formats by the text of their payload type, with the rtpmap that says nothing new: the usual case."""
 _DIRECTION_PREFIXES = ("a=send", "a=recv", "a=inactive")
 
 
@@ -114,10 +118,17 @@ class Media:
         """Its payload formats in the order of the media line; those that nothing defines are left out."""
         if not self.is_rtp:
             return ()
-        rtpmaps = _by_payload_type(self.attributes("rtpmap"))
-        fmtps = _by_payload_type(self.attributes("fmtp"))
-        found = (_format(text, rtpmaps, fmtps) for text in self.formats)
-        return tuple(entry for entry in found if entry is not None)
+        rtpmaps: dict[str, str] = {}
+        fmtps: dict[str, str] = {}
+        for line in self.lines:
+            if line.startswith("a=rtpmap:"):
+                payload_type, _, rest = line[9:].strip(" ").partition(" ")
+                rtpmaps.setdefault(payload_type, rest.strip(" "))
+            elif line.startswith("a=fmtp:"):
+                payload_type, _, rest = line[7:].strip(" ").partition(" ")
+                fmtps.setdefault(payload_type, rest.strip(" "))
+        found = [_format(text, rtpmaps.get(text, ""), fmtps.get(text, "")) for text in self.formats]
+        return tuple([entry for entry in found if entry is not None])
 
     def codec(self, payload_type: int) -> Format | None:
         """What a payload type means on this line."""
@@ -290,28 +301,21 @@ def _attributes(lines: Sequence[str], name: str) -> Iterator[str]:
                 yield ""
 
 
-def _by_payload_type(values: Iterator[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for value in values:
-        payload_type, _, rest = value.partition(" ")
-        found.setdefault(payload_type, rest.strip(" "))
-    return found
-
-
-def _format(text: str, rtpmaps: Mapping[str, str], fmtps: Mapping[str, str]) -> Format | None:
+def _format(text: str, rtpmap: str, fmtp: str) -> Format | None:
+    """What a format of a media line means by its rtpmap and fmtp, or by the static table."""
+    known = _STATIC.get(text)
+    if known is not None and not fmtp and (not rtpmap or rtpmap == known[1]):
+        return known[0]
     if not text.isdigit() or not text.isascii() or len(text) > 3:
         return None
     payload_type = int(text)
     if payload_type > 127:
         return None
-    fmtp = fmtps.get(text, "")
-    encoding, _, rest = rtpmaps.get(text, "").partition("/")
+    encoding, _, rest = rtpmap.partition("/")
     clock, _, channels = rest.partition("/")
     if not _is_small_number(clock) or not encoding:
-        known = STATIC_FORMATS.get(payload_type)
-        if known is None or not fmtp:
-            return known
-        return Format(payload_type, known.encoding, known.clock_rate_hz, known.channels, fmtp)
+        static = STATIC_FORMATS.get(payload_type)
+        return None if static is None else replace(static, fmtp=fmtp)
     clock_rate_hz = int(clock)
     if clock_rate_hz == 16000 and encoding.lower() == "g722":
         clock_rate_hz = 8000  # phones that write the sampling rate; RFC 3551 4.5.2 fixed the clock at 8000
