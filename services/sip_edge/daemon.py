@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Sequence
 from prometheus_client import CollectorRegistry
 
 from services.core.address import Address
-from services.core.config import ConfigError, Problem, Settings
+from services.core.config import Settings
 from services.core.embedded import Stores, embedded_stores, only_one, shared_key
 from services.core.eventlog.daemon import forwarding
-from services.core.lifecycle import Drained, StartError, Stopping, drain
+from services.core.lifecycle import Drained, StartError, Stopping, drain, in_background
 from services.core.metrics import metrics_served, new_registry
 from services.dialplan import Program, load
+from services.dialplan.daemon import follow, published_version
 from services.media.api import MediaControl, NgMedia
 from services.media.ng.client import NgClient
 from services.registrar import Registrar
@@ -84,9 +85,7 @@ async def drain_edge(edge: Edge, grace_s: float, stopping: Stopping) -> None:
 async def serve(settings: Settings, stopping: Stopping) -> None:
     """Run an edge alone until asked to stop. Raises ConfigError and StartError."""
     program = load(settings.directory / "extensions.conf")
-    workers = settings.pbx.media_workers
-    if not workers:
-        raise ConfigError([Problem("pbx.conf", 0, "no media worker", "add [media] workers=127.0.0.1:2223")])
+    workers = settings.pbx.media_workers or settings.rtp.ng_listen
     registry = new_registry()
     with only_one(settings.pbx.data_directory, "edge"):
         async with (
@@ -101,7 +100,11 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
             running = edge_running(
                 settings, stores=stores, registrar=registrar, program=program, media=media, registry=registry
             )
-            async with running as edge:
+            known = await published_version(stores.store)
+            async with (
+                running as edge,
+                in_background("dialplan", lambda: follow(stores.store, known, edge.use_program), stopping),
+            ):
                 log.info("the edge is ready", extra={"sip": [str(address) for address, _ in edge.listening]})
                 await stopping.asked_to_drain()
                 await drain_edge(edge, settings.pbx.shutdown_grace_s, stopping)

@@ -19,7 +19,7 @@ from typing import Any
 from services.core.address import Address
 from services.core.config.sip import ListenerSettings, SipSettings
 from services.core.events.catalogue import Event
-from services.core.sip.digest import DigestServer
+from services.core.sip.digest import BOTH, ONLY_MD5, DigestServer
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response, make_response
@@ -95,7 +95,10 @@ class Edge:
         """Addresses that are open, ports as bound, and where they were asked for."""
         self._call_settings = call_settings or CallSettings(user_agent=settings.user_agent)
         self._surroundings = Surroundings(new_tag=_new_tag, new_sip_call_id=_new_call_id, unix_s=unix_s)
-        self._admission = Admission(settings, DigestServer(settings.realm, digest_key), _new_tag)
+        # A phone kept as an MD5 hash cannot answer SHA-256, and which phone is kept how must not show.
+        algorithms = ONLY_MD5 if any(peer.md5secret for peer in settings.peers.values()) else BOTH
+        digest = DigestServer(settings.realm, digest_key, algorithms=algorithms)
+        self._admission = Admission(settings, digest, _new_tag)
         self._registrations = Registrations(self, self._admission, _new_tag)
         self._calls: dict[str, CallRunner] = {}
         self._dialogs: dict[tuple[str, str], tuple[CallRunner, str]] = {}

@@ -78,7 +78,7 @@ class Locator:
         except SipError:
             return None
         uri = str(contact.with_(user=escape_user(number))) if number else binding.contact
-        source, local = Address.parse(binding.source), Address.parse(binding.local)
+        source, local = binding.remote, Address.parse(binding.local)
         remote = next_hop(contact, source) if not binding.path else _first_route(binding.path, source)
         # The way the REGISTER came: its connection while it is open, its listener for a NAT's sake.
         known = source if binding.transport != "udp" else remote

@@ -14,6 +14,7 @@ from services.core.metrics import Counts, Pulled, counter, gauge
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response
+from services.sip_edge.admission import Denied
 from services.sip_edge.call.state import CALLER, CallState
 from services.sip_edge.edge import Edge
 from services.sip_edge.observer import Observer
@@ -26,6 +27,8 @@ METHODS = frozenset(
 )
 """Methods that are a label of their own; a peer cannot make new ones."""
 OTHER = "other"
+FIRST_CHALLENGE = Denied.MISSING.value
+"""Every request of a phone begins with one: no failure."""
 SETUP_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 DURATION_BUCKETS_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 
@@ -52,6 +55,7 @@ class EdgeMetrics(Observer):
         self._unreadable = Counts("pbx_sip_parse_errors", "Messages that could not be read.", ("reason",))
         self._rejected = Counts("pbx_sip_rejected", "Requests turned away before authentication.", ("reason",))
         self._denied = Counts("pbx_auth_failures", "Requests refused by password or access list.", ("reason",))
+        self._challenged = Counts("pbx_auth_challenges", "Requests without a password, asked for one.", ())
         self._attempts = Counts("pbx_call_attempts", "Calls begun.", ("family", "transport"))
         self._ended = Counts("pbx_calls_ended", "Calls ended.", ("result", "cause"))
         self._ringing = Histogram(
@@ -95,7 +99,10 @@ class EdgeMetrics(Observer):
         self._rejected.add(reason)
 
     def denied(self, request: Request, reason: str, detail: str) -> None:
-        self._denied.add(reason)
+        if reason == FIRST_CHALLENGE:
+            self._challenged.add()
+        else:
+            self._denied.add(reason)
 
     def events(self, state: CallState, events: tuple[Event, ...]) -> None:
         for event in events:
@@ -131,7 +138,7 @@ class EdgeMetrics(Observer):
     def _collect(self, edge: Edge) -> Iterator[Metric]:
         for counts in (self._requests, self._responses, self._unreadable, self._rejected, self._denied):
             yield counts.collect()
-        for counts in (self._attempts, self._ended):
+        for counts in (self._challenged, self._attempts, self._ended):
             yield counts.collect()
         answered = sum(1 for timing in self._calls.values() if timing.answered is not None)
         states: dict[str, float] = {"answered": answered, "setup": len(self._calls) - answered}

@@ -12,7 +12,7 @@ from services.core.config.sip import Peer, SipSettings
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, make_response
 from services.core.sip.transaction import ServerKey
-from services.registrar import Registrar, Rules, read_register
+from services.registrar import Register, Registrar, Rules, read_register
 from services.sip_edge.admission import Admission, Refused
 
 if TYPE_CHECKING:
@@ -47,15 +47,16 @@ class Registrations:
             # Its address is in sip.conf; what registers under its name is somebody else.
             edge.respond(key, self._admission.answer(request, 403))
         else:
-            edge.spawn(self._register(key, request, flow, who.peer))
+            # Read here, where a Contact that cannot be read is answered 400.
+            command = read_register(request, flow, secrets.token_hex(6))
+            edge.spawn(self._register(key, request, command, who.peer))
 
     def _is_ours(self, host: str) -> bool:
         """Do we keep bindings for this domain? Any address counts as one of ours, as phones are given one."""
         domains = self._settings.domains
         return not domains or is_ip(host) or host.lower() in domains or host.lower() == self._settings.realm.lower()
 
-    async def _register(self, key: ServerKey, request: Request, flow: Flow, peer: Peer) -> None:
-        command = read_register(request, flow, secrets.token_hex(6))
+    async def _register(self, key: ServerKey, request: Request, command: Register, peer: Peer) -> None:
         outcome = await self._registrar.register(peer.name, command, self._rules_of(peer))
         self._edge.observer.registered(peer.name, outcome.result)
         response = make_response(
