@@ -40,6 +40,9 @@ bench: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m services.core.config.document > docs/configuration.md
+	$(BIN)/python -m services.core.events.document > docs/events.md
+	$(BIN)/python -m services.core.events.asyncapi > docs/asyncapi.yaml
+	$(BIN)/python -m services.core.metrics.document > docs/metrics.md
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

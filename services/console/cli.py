@@ -77,7 +77,8 @@ def _alone(daemon: Daemon, config: Path, data: Path | None, ipv4: bool | None, i
     from services.core.daemon import Options, run_daemon  # noqa: PLC0415
 
     serve = importlib.import_module(f"services.{daemon}.__main__").serve
-    raise typer.Exit(run_daemon(serve, Options(config=config, data=data, ipv4=ipv4, ipv6=ipv6)))
+    options = Options(config=config, data=data, ipv4=ipv4, ipv6=ipv6)
+    raise typer.Exit(run_daemon(serve, options, service=daemon.value))
 
 
 @app.command()

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry
@@ -25,12 +26,13 @@ from services.core.eventlog.daemon import forwarding
 from services.core.lifecycle import Stopping, in_background
 from services.core.metrics import Pulled, metrics_served, new_registry
 from services.dialplan import Program, load
+from services.dialplan.daemon import Publisher, samples_of
 from services.media.api import MediaControl
 from services.media.local import LocalMedia
 from services.media.metrics import collect as media_samples
 from services.media.worker import Worker
 from services.registrar.daemon import expire_forever, metrics_of, new_registrar
-from services.sip_edge.daemon import drain_edge, edge_running, remote_media
+from services.sip_edge.daemon import drain_edge, edge_running, remote_media, use_program
 from services.sip_edge.edge import Edge
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,9 @@ async def composed(
             settings, stores=stores, registrar=registrar, program=program, media=media, registry=registry
         )
         edge = await stack.enter_async_context(running)
+        publisher = Publisher(settings.directory / "extensions.conf", stores.store, partial(use_program, edge))
+        registry.register(samples_of(publisher))
+        await stack.enter_async_context(in_background("dialplan", publisher.look_forever, stopping))
         yield edge, metrics
 
 

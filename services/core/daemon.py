@@ -10,9 +10,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from services.core.address import Address
 from services.core.config import ConfigError, Settings, load_settings
 from services.core.lifecycle import StartError, Stopping
 from services.core.logs import set_up_logging
@@ -47,10 +48,15 @@ Serve = Callable[[Settings, Stopping], Awaitable[None]]
 """A daemon: serves until `stopping` says so. Raises ConfigError or StartError when it cannot."""
 
 
-def run_daemon(serve: Serve, options: Options, env: Mapping[str, str] | None = None) -> int:
+METRICS_OFFSETS = {"sip_edge": 0, "media": 1, "registrar": 2, "dialplan": 3}
+"""Services that run alone on one machine with one configuration serve their metrics on neighbouring ports."""
+
+
+def run_daemon(serve: Serve, options: Options, env: Mapping[str, str] | None = None, service: str = "sip_edge") -> int:
     """Load the settings, serve until a signal, and say how it went. Problems are printed, a line each."""
     try:
         settings = load_settings(options.config, os.environ if env is None else env, options.overrides())
+        settings = _own_metrics(settings, METRICS_OFFSETS[service])
         set_up_logging(settings.pbx.log_level, settings.pbx.log_format)
         for warning in settings.warnings:
             complain(f"warning: {warning}")
@@ -64,6 +70,14 @@ def run_daemon(serve: Serve, options: Options, env: Mapping[str, str] | None = N
         complain(str(error))
         return EXIT_START
     return 0
+
+
+def _own_metrics(settings: Settings, offset: int) -> Settings:
+    address = settings.pbx.metrics
+    if address is None or address.port == 0 or offset == 0:
+        return settings
+    own = Address(address.host, address.port + offset)
+    return replace(settings, pbx=replace(settings.pbx, metrics=own))
 
 
 async def _serve_until_signal(serve: Serve, settings: Settings) -> None:
@@ -113,4 +127,5 @@ def daemon_main(name: str, serve: Serve, arguments: Sequence[str] | None = None)
     parser.add_argument("--ipv4", action=argparse.BooleanOptionalAction, help="listen on IPv4")
     parser.add_argument("--ipv6", action=argparse.BooleanOptionalAction, help="listen on IPv6")
     given = parser.parse_args(arguments)
-    return run_daemon(serve, Options(config=given.config, data=given.data, ipv4=given.ipv4, ipv6=given.ipv6))
+    options = Options(config=given.config, data=given.data, ipv4=given.ipv4, ipv6=given.ipv6)
+    return run_daemon(serve, options, service=name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -74,6 +75,11 @@ async def edge_running(
         await edge.stop()
 
 
+def use_program(edge: Edge, program: Program) -> None:
+    """From now on, new calls run this dialplan; live ones keep theirs."""
+    edge.program = program
+
+
 async def drain_edge(edge: Edge, grace_s: float, stopping: Stopping) -> None:
     """Refuse new calls, let the others go on for a time, hang them up; a second signal does not wait."""
     log.info("draining", extra={"calls": edge.calls_active, "grace_s": grace_s})
@@ -103,7 +109,7 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
             known = await published_version(stores.store)
             async with (
                 running as edge,
-                in_background("dialplan", lambda: follow(stores.store, known, edge.use_program), stopping),
+                in_background("dialplan", lambda: follow(stores.store, known, partial(use_program, edge)), stopping),
             ):
                 log.info("the edge is ready", extra={"sip": [str(address) for address, _ in edge.listening]})
                 await stopping.asked_to_drain()

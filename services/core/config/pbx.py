@@ -17,7 +17,8 @@ METRICS_BIND = Setting(
     read=values.socket_address_or_none,
     form="ADDRESS:PORT, or `none`",
     default="127.0.0.1:9600",
-    doc="Where Prometheus reads `/metrics`, over HTTP. Port 0 takes a free one.",
+    doc="Where Prometheus reads `/metrics`, over HTTP, of `pbx run` and `pbx edge`; `pbx media`, `pbx registrar` and "
+    "`pbx dialplan` take the next three ports. Port 0 takes a free one.",
 )
 METRICS = Table(file="pbx", section="metrics", intro="Measurements.", settings=(METRICS_BIND,))
 
@@ -67,7 +68,7 @@ MEDIA_WORKERS = Setting(
     form="ADDRESS:PORT",
     repeated=True,
     doc="Media workers (`pbx media`, or rtpengine) that an edge of its own (`pbx edge`) talks to, by the ng protocol. "
-    "`pbx run` needs none: it has one inside, and uses these instead when there are any.",
+    "Without any, `pbx edge` asks the `nglisten` of its own rtp.conf, and `pbx run` has a worker inside.",
 )
 MEDIA = Table(file="pbx", section="media", intro="Which media workers an edge uses.", settings=(MEDIA_WORKERS,))
 
