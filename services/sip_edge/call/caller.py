@@ -16,7 +16,6 @@ from services.core.sdp import SdpError
 from services.core.sip.message import Request, Response, make_response
 from services.sip_edge.call import causes
 from services.sip_edge.call.descriptions import application_answer, application_offer, narrowed, voice_codecs
-from services.sip_edge.call.dialogs import SDP
 from services.sip_edge.call.effects import Answer, Echo, Offer, Respond
 from services.sip_edge.call.party import IncomingInvite, MediaFailed
 from services.sip_edge.call.state import CALLER
@@ -259,6 +258,5 @@ class Caller:
         response: Response = make_response(
             invite.request, status, reason, to_tag=self._call.state.leg(CALLER).local_tag, headers=tuple(headers)
         )
-        if sdp:
-            response.set_body(sdp, SDP)
+        dialogs.describe(CALLER, response, sdp)
         self._call.effect(Respond(invite.key, response))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from services.core.address import HostPort
 from services.core.events.catalogue import LegRedirected, LegRenegotiated
+from services.core.sdp import next_version
 from services.core.sip.dialog import Dialog
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
@@ -35,6 +36,8 @@ class _Path:
     invite: Request | None = None
     """The INVITE of ours that made the dialog; its CSeq is the one of the ACK."""
     dialog: Dialog | None = None
+    described: bytes | None = None
+    """The session description the leg was last shown."""
 
 
 class Dialogs:
@@ -75,9 +78,8 @@ class Dialogs:
             ("Contact", self.contact(leg)),
             *self.capabilities(),
         ]
-        if sdp:
-            headers.append(("Content-Type", "application/sdp"))
-        path.invite = Request("INVITE", destination.uri, headers, sdp)
+        path.invite = Request("INVITE", destination.uri, headers)
+        self.describe(leg, path.invite, sdp)
         return path.invite
 
     def confirmed(self, leg: str, response: Response) -> Dialog:
@@ -146,16 +148,14 @@ class Dialogs:
             method, via=self._via(path), contact=contact, headers=headers
         )
         path.dialog = dialog
-        if sdp:
-            request.set_body(sdp, SDP)
+        self.describe(leg, request, sdp)
         return request
 
     def ack(self, leg: str, invite_cseq: int, *, sdp: bytes = b"") -> Request:
         """The ACK of a 2xx: a request of its own with the INVITE's number (RFC 3261 section 13.2.2.4)."""
         path = self._paths[leg]
         request = self._established(path).ack(invite_cseq, via=self._via(path))
-        if sdp:
-            request.set_body(sdp, SDP)
+        self.describe(leg, request, sdp)
         return request
 
     def _established(self, path: _Path) -> Dialog:
@@ -165,6 +165,16 @@ class Dialogs:
     def remember_description(self, leg: str, sdp: bytes) -> None:
         """The party's answer to an offer of ours is in force."""
         self._call.emit(LegRenegotiated(leg=leg, offer=sdp, answer=b"", **self.numbers(leg)))
+
+    def describe(self, leg: str, message: Request | Response, sdp: bytes) -> None:
+        """Put a description into a message to a leg, if there is one.
+
+        Whoever is behind it, toward one party we are one origin whose version counts (RFC 3264 section 8).
+        """
+        if sdp:
+            path = self._paths[leg]
+            path.described = next_version(path.described, sdp)
+            message.set_body(path.described, SDP)
 
     def numbers(self, leg: str) -> dict[str, int]:
         """Where the dialog's sequence numbers stand, for the history."""

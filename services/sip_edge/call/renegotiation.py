@@ -19,7 +19,6 @@ from services.core.sip.transaction import ServerKey
 from services.sip_edge.call import causes
 from services.sip_edge.call.caller import APPLICATION
 from services.sip_edge.call.descriptions import application_answer, application_offer
-from services.sip_edge.call.dialogs import SDP
 from services.sip_edge.call.effects import Answer, Offer, Play, Respond, SendAck, StopPlaying
 from services.sip_edge.call.party import MediaFailed
 from services.sip_edge.call.state import LegPhase
@@ -201,7 +200,7 @@ class Renegotiation:
         call = self._call
         headers = (("Contact", call.dialogs.contact(exchange.leg)), *call.dialogs.capabilities())
         response = make_response(exchange.request, 200, headers=headers)
-        response.set_body(sdp, SDP)
+        call.dialogs.describe(exchange.leg, response, sdp)
         call.expect_ack(exchange.leg, exchange.key, then if then is not None else lambda _ack: None)
         call.effect(Respond(exchange.key, response))
 

@@ -121,12 +121,18 @@ class Harness:
         body: bytes = b"", max_forwards: int = 70, extra: str = "",
     ) -> Request:  # fmt: skip
         host = f"[{source}]" if ":" in source else source
-        text = (
-            f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {host};branch=z9hG4bK{from_tag}{method}{cseq}\r\n"
-            f"From: <sip:dev1@pbx.example>;tag={from_tag}\r\nTo: <sip:x@pbx.example>{f';tag={to_tag}' if to_tag else ''}\r\n"
-            f"Call-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: {max_forwards}\r\nContact: <sip:dev1@{host}>\r\n"
-            f"{extra}"
-        )
+        to = f"<sip:x@pbx.example>{f';tag={to_tag}' if to_tag else ''}"
+        lines = [
+            f"{method} {uri} SIP/2.0",
+            f"Via: SIP/2.0/UDP {host};branch=z9hG4bK{from_tag}{method}{cseq}",
+            f"From: <sip:dev1@pbx.example>;tag={from_tag}",
+            f"To: {to}",
+            f"Call-ID: {call_id}",
+            f"CSeq: {cseq} {method}",
+            f"Max-Forwards: {max_forwards}",
+            f"Contact: <sip:dev1@{host}>",
+        ]
+        text = "".join(f"{line}\r\n" for line in lines) + extra
         if body:
             text += "Content-Type: application/sdp\r\n"
         parsed = parse_message(f"{text}Content-Length: {len(body)}\r\n\r\n".encode() + body)

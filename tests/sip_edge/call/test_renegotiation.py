@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.core.events.catalogue import LegHeld, LegRenegotiated, LegResumed
-from services.core.sdp import direction
+from services.core.sdp import SessionDescription, direction
 from services.sip_edge.call import effects as fx
 from tests.sip_edge.call.harness import Harness, sdp
 
@@ -131,3 +131,14 @@ def test_an_application_offers_when_asked_to(harness: Harness) -> None:
     assert b"m=audio" in harness.responses[-1].body
     harness.from_leg("a", "ACK", body=sdp("192.0.2.11", 42000), cseq=10)
     assert b"42000" in harness.call.state.leg("a").remote_sdp
+
+
+def test_toward_one_party_we_are_one_origin_whose_version_counts(talking: Harness) -> None:
+    first = SessionDescription.parse(talking.request_to("b1").body).origin
+    talking.from_leg("a", "INVITE", body=hold("192.0.2.11", "sendonly"), cseq=10)
+    second = SessionDescription.parse(talking.request_to("b1").body).origin
+    talking.answers("b1", 200, CALLEE)
+    assert (second.session_id, second.version) == (first.session_id, first.version + 1)
+    answers = [SessionDescription.parse(entry.body).origin for entry in talking.responses if entry.body]
+    assert len({origin.session_id for origin in answers}) == 1
+    assert answers[-1].version >= answers[0].version
