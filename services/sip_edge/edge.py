@@ -127,10 +127,6 @@ class Edge:
                 log.warning("%s; going on without that family", error)
         await recover_calls(self)
 
-    def use_program(self, program: Program) -> None:
-        """New calls run this dialplan; those that are up keep theirs."""
-        self.program = program
-
     @property
     def calls_active(self) -> int:
         return len(self._calls)
