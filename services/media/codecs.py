@@ -44,11 +44,11 @@ def decode(codec: Codec, data: bytes | bytearray | memoryview) -> "array[int]":
 
 
 def _ulaw_byte(sample: int) -> int:
-    sign = 0x80 if sample < 0 else 0
-    magnitude = min(abs(sample), 32635) + 132
+    """Of a sample that is not negative; below zero bit 7 is 0."""
+    magnitude = min(sample, 32635) + 132
     exponent = magnitude.bit_length() - 8
     mantissa = (magnitude >> (exponent + 3)) & 0x0F
-    return ~(sign | exponent << 4 | mantissa) & 0xFF
+    return ~(exponent << 4 | mantissa) & 0xFF
 
 
 def _ulaw_sample(byte: int) -> int:
@@ -80,7 +80,7 @@ def _ulaw_encoding() -> bytes:
     # Four neighbouring samples share a byte: 16 Ki computations, not 64 Ki.
     positive = b"".join(bytes((_ulaw_byte(s),)) * 4 for s in range(0, 32768, 4))
     # One's complement below zero, as in ITU-T G.191: -4 .. -1 are coded with 0 .. 3.
-    negative = b"".join(bytes((_ulaw_byte(-s),)) * 4 for s in range(32764, -4, -4))
+    negative = b"".join(bytes((_ulaw_byte(s) & 0x7F,)) * 4 for s in range(32764, -4, -4))
     return positive + negative
 
 

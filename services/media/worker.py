@@ -55,7 +55,7 @@ class _Refusal(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What a worker counts for metrics, all since it started but the first three."""
+    """What a worker counts for metrics; all but the first three since it started."""
 
     sessions: int
     ports_in_use: int
@@ -99,7 +99,6 @@ class Worker:
         self._loop = loop or asyncio.get_running_loop()
         self._clock = clock
         self._wall_clock = wall_clock
-        self._max_sessions = max_sessions
         chance = randomness or random.Random()
         self._ports = PortPool(settings.port_min, settings.port_max, rest_s=port_rest_s, clock=clock, randomness=chance)
         self._studio = Studio(
@@ -111,6 +110,8 @@ class Worker:
             notify=self._notify,
         )
         self._calls: dict[str, Call] = {}
+        self._full_at = max_sessions
+        self._empty = asyncio.Event()
         self._counts = dict.fromkeys(("offers", "refused", "timeouts", "digits"), 0)
         self._commands: Mapping[str, Callable[[Message], Message]] = {
             "ping": self._ping,
@@ -156,6 +157,25 @@ class Worker:
             **self._counts,
         )
 
+    async def drain(self) -> None:
+        """Take no new sessions (clients are sent to other workers) and wait until the last one has ended."""
+        self._full_at = 0
+        while self._calls:
+            self._empty.clear()
+            await self._empty.wait()
+
+    def sweep(self) -> None:
+        """Give notice of silent parties and forget abandoned calls. Happens by itself every second."""
+        now = self._clock()
+        timeout_s, hold_timeout_s = self._settings.timeout_s, self._settings.hold_timeout_s
+        for call in list(self._calls.values()):
+            call.check_silence(now, timeout_s, hold_timeout_s)
+            if now - call.active_at >= ABANDONED_S and call.call_id in self._calls:
+                _log.warning("media session forgotten: no packets, no commands", extra={"call_id": call.call_id})
+                self._forget(call)
+                if self.on_abandoned is not None:
+                    self.on_abandoned(call.call_id)
+
     def close(self) -> None:
         """Forget all calls, close all ports, stop all timers. No notices are given."""
         self._sweeper.cancel()
@@ -176,7 +196,7 @@ class Worker:
         call_id = _text(message, "call-id")
         call = self._calls.get(call_id)
         if call is None:
-            if len(self._calls) >= self._max_sessions:
+            if len(self._calls) >= self._full_at:
                 return _full(message)
             call = Call(call_id, self._studio, created_unix=self._wall_clock())
         sdp = call.offer(signal)
@@ -204,8 +224,7 @@ class Worker:
             if from_tag:
                 call.remove(from_tag)
         if not to_tag or not call.parties:
-            call.close()
-            del self._calls[call.call_id]
+            self._forget(call)
         return reply
 
     def _query(self, message: Message) -> Message:
@@ -240,6 +259,12 @@ class Worker:
             raise _Refusal(replies.UNKNOWN_CALL)
         return call
 
+    def _forget(self, call: Call) -> None:
+        call.close()
+        del self._calls[call.call_id]
+        if not self._calls:
+            self._empty.set()
+
     def _refused(self, reply: Message) -> Message:
         self._counts["refused"] += 1
         return reply
@@ -254,15 +279,7 @@ class Worker:
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
-        now = self._clock()
-        timeout_s, hold_timeout_s = self._settings.timeout_s, self._settings.hold_timeout_s
-        for call in list(self._calls.values()):
-            call.check_silence(now, timeout_s, hold_timeout_s)
-            if now - call.active_at >= ABANDONED_S and self._calls.pop(call.call_id, None) is not None:
-                _log.warning("media session forgotten: no packets, no commands", extra={"call_id": call.call_id})
-                call.close()
-                if self.on_abandoned is not None:
-                    self.on_abandoned(call.call_id)
+        self.sweep()
 
 
 def _full(message: Message) -> Message:

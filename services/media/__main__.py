@@ -1,0 +1,37 @@
+"""The media worker as a daemon: `python -m services.media --config DIR` serves ng on the addresses of rtp.conf."""
+
+import sys
+
+from services.core.config import Settings
+from services.core.daemon import daemon_main
+from services.core.lifecycle import StartError, Stopping, drain
+from services.core.metrics import Pulled, metrics_served, new_registry
+from services.media.metrics import collect
+from services.media.ng.server import NgServer
+from services.media.worker import Worker
+
+
+async def serve(settings: Settings, stopping: Stopping) -> None:
+    """Serve until asked to stop; then take no new sessions and let the running ones end within the grace period."""
+    worker = Worker(settings.rtp)
+    server = NgServer(worker.handle)
+    worker.on_notice = server.notify
+    worker.on_abandoned = server.call_ended
+    registry = new_registry()
+    registry.register(Pulled(lambda: collect(worker)))
+    try:
+        for address in settings.rtp.ng_listen:
+            try:
+                await server.listen(address)
+            except OSError as error:
+                raise StartError(f"rtp.conf: nglisten={address} cannot be used: {error.strerror}") from None
+        async with metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin):
+            await stopping.asked_to_drain()
+            await drain(worker.drain(), settings.pbx.shutdown_grace_s, stopping)
+    finally:
+        await server.close()
+        worker.close()
+
+
+if __name__ == "__main__":
+    sys.exit(daemon_main("media", serve))
