@@ -57,7 +57,7 @@ class Callee(User):
 class Caller(User):
     """Sends one request and acknowledges every 2xx of an INVITE."""
 
-    def __init__(self, *, acknowledges: int = 1000, cancels_when_ringing: int = 0) -> None:
+    def __init__(self, *, acknowledges: int = 1000, cancels_when_ringing: bool = False) -> None:
         super().__init__("caller")
         self.acknowledges = acknowledges
         self.cancels = cancels_when_ringing
@@ -148,8 +148,13 @@ def test_refused_call_is_acknowledged_by_the_layers_through_a_third_lost(seed: i
 
 @pytest.mark.parametrize("seed", range(12))
 def test_cancelled_call_ends_with_487_through_a_third_lost(seed: int) -> None:
-    caller, callee = Caller(cancels_when_ringing=1), Callee(0, rings=(100, 180, 183))
-    played("INVITE", caller, callee, lossy(seed, 33))
+    caller, callee = Caller(), Callee(0, rings=(100, 180, 183))
+    wire = Wire((caller, callee), lose=lossy(seed, 33))
+    caller.ask("INVITE")
+    wire.run(random.Random(seed).uniform(0, 3))
+    assert caller.key is not None
+    caller.take(caller.layer.cancel(caller.key, wire.now))
+    wire.run(300)
     assert caller.finals == [487]
     assert callee.heard(CancelArrived) == 1
 
@@ -175,7 +180,7 @@ def test_call_survives_the_loss_of_the_first(lost: tuple[bytes, ...]) -> None:
 
 @pytest.mark.parametrize("lost", [b"CANCEL", b"SIP/2.0 200", b"SIP/2.0 487", b"ACK"])
 def test_cancelling_survives_the_loss_of_the_first(lost: bytes) -> None:
-    caller, callee = Caller(cancels_when_ringing=1), Callee(0)
+    caller, callee = Caller(cancels_when_ringing=True), Callee(0)
     played("INVITE", caller, callee, first_of(lost))
     assert caller.finals == [487]
     assert callee.heard(CancelArrived) == 1
