@@ -61,6 +61,17 @@ def check(config: Config) -> None:
     raise typer.Exit(check_configuration(config))
 
 
+@app.command()
+def doctor(config: Config, data: Data = None, ipv4: IPv4 = None, ipv6: IPv6 = None) -> None:
+    """Place a test call through the running PBX over each address it listens on, and say what worked."""
+    import os  # noqa: PLC0415
+
+    from services.console.doctor.command import doctor as examine  # noqa: PLC0415
+    from services.core.daemon import Options  # noqa: PLC0415
+
+    raise typer.Exit(examine(Options(config=config, data=data, ipv4=ipv4, ipv6=ipv6), os.environ))
+
+
 class Daemon(enum.StrEnum):
     """The services that can run alone."""
 

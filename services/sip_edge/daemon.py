@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
@@ -23,6 +24,7 @@ from services.registrar import Registrar
 from services.registrar.daemon import metrics_of, new_registrar
 from services.sip_edge.edge import Edge
 from services.sip_edge.metrics import EdgeMetrics
+from services.sip_edge.probes import KEY_FILE, with_probe_context, with_probes
 from services.sip_edge.transport import BindError
 
 log = logging.getLogger(__name__)
@@ -55,13 +57,16 @@ async def edge_running(
 ) -> AsyncIterator[Edge]:
     """An edge that listens while the body runs. Raises StartError for a taken port."""
     metrics = EdgeMetrics(registry)
+    probe_key = shared_key(settings.pbx.data_directory, KEY_FILE)
     edge = Edge(
-        settings=settings.sip,
+        settings=with_probes(settings.sip, probe_key),
         store=stores.store,
         registrar=registrar,
-        program=program,
+        program=with_probe_context(program),
         media=media,
-        digest_key=shared_key(settings.pbx.data_directory, "digest.key"),
+        # A new key with every start: nonces seen before it are stale, so none can be replayed. Only one edge runs on
+        # a data directory, so nobody else has to know it.
+        digest_key=secrets.token_bytes(32),
         observer=metrics,
     )
     metrics.watch(edge)
@@ -77,7 +82,7 @@ async def edge_running(
 
 def use_program(edge: Edge, program: Program) -> None:
     """From now on, new calls run this dialplan; live ones keep theirs."""
-    edge.program = program
+    edge.program = with_probe_context(program)
 
 
 async def drain_edge(edge: Edge, grace_s: float, stopping: Stopping) -> None:

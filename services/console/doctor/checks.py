@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
-from services.console.doctor import account
 from services.console.doctor.agent import AgentCall, CallFailed, UserAgent
 from services.core.address import Address, Family, is_unspecified
 from services.core.config.sip import ListenerSettings
+from services.sip_edge import probes
 from services.sip_edge.transport import TransportError
 
 CALLER_HZ = 1000
@@ -57,7 +57,7 @@ async def examine(where: Iterable[tuple[Address, str]], key: bytes) -> AsyncIter
     """Place a test call over each listener, one after the other."""
     for address, transport in where:
         examination = Examination(address, transport)
-        await _examine(examination, account.password(key))
+        await _examine(examination, probes.password(key))
         yield examination
 
 
@@ -65,7 +65,7 @@ async def _examine(examination: Examination, password: str) -> None:
     server, name = examination.address, examination.transport
     caller, callee = (
         UserAgent(user=user, password=password, local=server.host, server=server, transport=name, tone_hz=tone)
-        for user, tone in ((account.CALLER, CALLER_HZ), (account.CALLEE, CALLEE_HZ))
+        for user, tone in ((probes.CALLER, CALLER_HZ), (probes.CALLEE, CALLEE_HZ))
     )
     try:
         await _register_and_call(examination, caller, callee)
@@ -89,7 +89,7 @@ async def _register_and_call(examination: Examination, caller: UserAgent, callee
     _note(examination, True, f"registered in {_ms(began)} ms")
     try:
         began = time.monotonic()
-        call = await caller.call(account.EXTENSION, timeout_s=_ANSWER_S)
+        call = await caller.call(probes.EXTENSION, timeout_s=_ANSWER_S)
         other = await asyncio.wait_for(callee.incoming.get(), 1.0)
         _note(examination, True, f"call answered in {_ms(began)} ms")
         await _listen(examination, call, other)
