@@ -42,7 +42,7 @@ def open_udp(address: Address, buffer_bytes: int) -> socket.socket:
 
 def open_tcp(address: Address, backlog: int) -> socket.socket:
     """A listening TCP socket. SO_REUSEADDR lets a restart pass connections in TIME_WAIT; a listener still clashes."""
-    sock = socket.socket(address.family.af, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    sock = _stream(address)
     try:
         if address.family.af == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -57,7 +57,7 @@ def open_tcp(address: Address, backlog: int) -> socket.socket:
 
 def tcp_from(source: Address | None, remote: Address) -> socket.socket:
     """An unconnected TCP socket toward `remote`'s family, bound to `source`'s host and any port."""
-    sock = socket.socket(remote.family.af, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    sock = _stream(remote)
     try:
         if remote.family.af == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -66,6 +66,17 @@ def tcp_from(source: Address | None, remote: Address) -> socket.socket:
     except OSError:
         sock.close()
         raise
+    return sock
+
+
+def _stream(address: Address) -> socket.socket:
+    """A TCP socket that sends at once: Nagle's algorithm makes each second message wait for a delayed ACK, 40 ms.
+
+    Connections taken from a listener have its option; the event loop would set it only on sockets whose protocol is named.
+    """
+    kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    sock = socket.socket(address.family.af, kind, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
