@@ -149,6 +149,11 @@ class SqliteLogReader:
         """Everything about one call or one address of record."""
         return self._rows(*_key_query(topic, key))
 
+    def last(self, count: int, topic: str | None = None) -> list[Positioned]:
+        """The newest so many records, the oldest of them first."""
+        where, parameters = ("WHERE +topic = ? ", (topic,)) if topic is not None else ("", ())
+        return self._rows(f"{_SELECT} {where}ORDER BY position DESC LIMIT ?", (*parameters, count))[::-1]
+
     def end(self) -> int:
         """The position of the last record; 0 when there is none."""
         return int(self._fetch("SELECT ifnull(max(position), 0) FROM record", ())[0][0])
