@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 from aiohttp import ClientSession
 from prometheus_client.metrics_core import Metric
 
 from services.core.address import Address
 from services.core.lifecycle import StartError
-from services.core.metrics import Counts, Pulled, counter, gauge, metrics_served, new_registry
+from services.core.metrics import Counts, Pulled, counter, document, gauge, metrics_served, new_registry
 
 
 async def scraped(address: Address) -> str:
@@ -54,3 +57,37 @@ async def test_a_taken_port_names_the_setting() -> None:
             async with metrics_served(new_registry(), taken, "pbx.conf:9"):
                 pass
     assert str(caught.value) == f"pbx.conf:9: metrics cannot be served on {taken}: Address already in use"
+
+
+async def test_health_and_readiness_are_told_apart() -> None:
+    ready = False
+    async with metrics_served(new_registry(), Address("127.0.0.1", 0), "pbx.conf:2", lambda: ready) as address:
+        assert await _statuses(address) == (200, 503)
+        ready = True
+        assert await _statuses(address) == (200, 200)
+
+
+async def _statuses(address: Address | None) -> tuple[int, ...]:
+    async with ClientSession() as session, asyncio.timeout(10):
+        answers = [await session.get(f"http://{address}/{path}") for path in ("healthz", "readyz")]
+        return tuple(answer.status for answer in answers)
+
+
+def test_the_page_is_what_the_code_declares() -> None:
+    page = Path(__file__).parents[2] / "docs" / "metrics.md"
+    assert page.read_text(encoding="utf-8") == document.text(), "run `make docs`"
+
+
+def test_every_metric_has_one_declaration_and_the_name_it_should() -> None:
+    found = document.declared()
+    names = [one.name for one in found]
+    assert len(set(names)) == len(names) > 25
+    assert all(one.what.endswith(".") for one in found)
+    for name in (
+        "pbx_sip_requests_total",
+        "pbx_calls_active",
+        "pbx_bindings",
+        "pbx_rtp_packets_total",
+        "pbx_outbox_depth",
+    ):
+        assert name in names

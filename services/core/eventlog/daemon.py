@@ -37,9 +37,10 @@ async def forwarding(
 def _samples(forwarder: Forwarder) -> Pulled:
     def collect() -> Iterator[Metric]:
         stats, waiting = forwarder.stats, forwarder.status
-        results: dict[str, float] = {"ok": stats.published, "duplicate": stats.duplicates, "failed": stats.failures}
+        results: dict[str, float] = {"ok": stats.published, "failed": stats.failures}
         oldest_s = time.time() - waiting.oldest if waiting.oldest else 0.0
-        yield counter("pbx_events_published", "Events moved into the log.", results, "result")
+        yield counter("pbx_events_published", "Events the log took, and batches it did not take.", results, "result")
+        yield counter("pbx_duplicate_events", "Events the log had already.", {"": stats.duplicates})
         yield gauge("pbx_outbox_depth", "Changes that wait for the log.", {"": waiting.depth})
         yield gauge("pbx_outbox_oldest_seconds", "How long the oldest has waited.", {"": oldest_s})
 

@@ -1,4 +1,4 @@
-"""Measurements for Prometheus, at /metrics over HTTP.
+"""Measurements for Prometheus, at /metrics over HTTP, and whether the process is well, at /healthz and /readyz.
 
 What is counted often is counted in plain dictionaries (`Counts`) and turned into samples when somebody asks; durations,
 which are rare, are prometheus-client's own histograms. Names and labels are those of docs/metrics.md.
@@ -113,9 +113,11 @@ def new_registry() -> CollectorRegistry:
 
 @contextlib.asynccontextmanager
 async def metrics_served(
-    registry: CollectorRegistry, address: Address | None, origin: str
+    registry: CollectorRegistry, address: Address | None, origin: str, ready: Callable[[], bool] = lambda: True
 ) -> AsyncIterator[Address | None]:
     """Serve /metrics while the body runs; yields the address as bound, None when it is switched off.
+
+    /readyz is 200 while `ready` says so, else 503; /healthz is 200 whenever the event loop comes to it.
 
     Raises StartError, naming `origin` (`pbx.conf:3`), for a taken port.
     """
@@ -126,6 +128,8 @@ async def metrics_served(
     registry.register(Pulled(lag.collect))
     application = web.Application(client_max_size=1024)
     application.router.add_get("/metrics", _answer(registry))
+    application.router.add_get("/healthz", _answer_whether(lambda: True))
+    application.router.add_get("/readyz", _answer_whether(ready))
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
@@ -145,5 +149,12 @@ def _answer(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[we
     async def answer(request: web.Request) -> web.StreamResponse:
         encode, content_type = exposition.choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    return answer
+
+
+def _answer_whether(good: Callable[[], bool]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="ok\n") if good() else web.Response(text="not ready\n", status=503)
 
     return answer
