@@ -274,3 +274,8 @@ def test_wildcards_loopback_and_link_local_addresses_are_recognised() -> None:
         False,
         False,
     ]
+
+
+def test_a_host_holds_no_port() -> None:
+    with pytest.raises(AddressError, match="not a host"):
+        parse_host("example.com:5060")

@@ -145,13 +145,21 @@ def salvage_via(text: str) -> Via | None:
         host, port = _parse_sent_by(sent_by)
     except SipError:
         return None
+    return Via(transport, host, port, _readable_params(tail) if tail else ())
+
+
+def _readable_params(text: str) -> Params:
+    try:
+        return parse_params(text, "Via")
+    except SipError:
+        pass
     params: list[tuple[str, str | None]] = []
-    for piece in tail.split(";") if tail else ():
+    for piece in text.split(";"):
         try:
             params += parse_params(piece, "Via")
         except SipError:
             break
-    return Via(transport, host, port, tuple(params))
+    return tuple(params)
 
 
 def _cut_via(text: str) -> tuple[str, str, str, str]:

@@ -6,7 +6,7 @@ import pytest
 
 from services.core.sip.errors import SipError
 from services.core.sip.headers import STAR, CSeq, parse_via
-from services.core.sip.message import Request
+from services.core.sip.message import Message, Request, make_response
 
 
 def request(*rows: tuple[str, str]) -> Request:
@@ -192,3 +192,18 @@ def test_a_copy_is_a_message_of_its_own() -> None:
     assert (message.cseq.number, copy.cseq.number) == (1, 2)
     assert message != copy
     assert message == message.copy()
+    answer = make_response(message, 200)
+    assert answer == answer.copy() != make_response(message, 202)
+    assert message != answer
+    assert answer != message
+    assert answer != "SIP/2.0 200 OK"
+
+
+def test_the_length_is_the_bodys_and_no_difference_between_messages() -> None:
+    assert request(("CSeq", "1 INVITE"), ("Content-Length", "0")) == request(("CSeq", "1 INVITE"))
+    assert request(("CSeq", "1 INVITE")) != request(("CSeq", "2 INVITE"))
+
+
+def test_only_requests_and_responses_have_a_start_line() -> None:
+    with pytest.raises(NotImplementedError):
+        _ = Message().start_line

@@ -81,6 +81,7 @@ def test_malformed_vias_are_refused(text: str) -> None:
 def test_of_a_malformed_via_the_readable_part_is_kept_for_the_answer() -> None:
     via = salvage_via("SIP/2.0/UDP 192.0.2.15:5070;branch=z9hG4bK1;;rport")
     assert via == Via("UDP", "192.0.2.15", 5070, (("branch", "z9hG4bK1"),))
+    assert via.param("BRANCH") == "z9hG4bK1"
     assert salvage_via("SIP/2.0/UDP [2001:db8::") is None
 
 

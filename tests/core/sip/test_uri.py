@@ -78,6 +78,8 @@ def test_the_parts_of_a_uri_are_told_apart() -> None:
         "<sip:a@b>",
         "sip:@example.com",
         "sip::pw@example.com",
+        "sip:a:p/w@example.com",
+        "sip:a:%4@example.com",
         "sip:a@",
         "sip:a@b@c",
         "sip:a b@example.com",
@@ -385,3 +387,10 @@ def test_a_quoted_parameter_is_read_without_its_quotes_and_printed_with_them() -
 def test_a_display_name_cannot_begin_a_new_line() -> None:
     value = NameAddr("x\r\nVia: evil", SipUri(user="a", host="b"))
     assert str(value) == '"x  Via: evil" <sip:a@b>'
+
+
+def test_uris_that_were_made_and_not_read_are_compared_without_raising() -> None:
+    made = SipUri(user="100%", host="b.example", params=(("maddr", "::"), ("x", "%zz")))
+    assert made.aor() == "100%25@b.example"
+    assert made.same_as(SipUri(user="100%25", host="b.example", params=(("maddr", "::"), ("X", "%ZZ"))))
+    assert made.same_as(SipUri(user="100%25", host="b.example", params=(("maddr", "[::]"),)))
