@@ -1,0 +1,1 @@
+"""Tests of the dialplan: the language, its compiler and its interpreter."""
