@@ -27,8 +27,9 @@ INTRO = """\
 | `/readyz` | 200 while new work is taken, 503 while the process starts or drains |
 
 Names begin with `pbx_`; what says which process it is (`site`, `node`, `service`) are labels of the scrape. No label is
-a name, a number, a call id or an address. Times are in seconds. The figures of the process (`process_cpu_seconds_total`,
-`process_resident_memory_bytes`, `process_open_fds` ...) are those of every Prometheus client.
+a name, a number, a call id or an address. Times are in seconds. The figures of the process
+(`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` ...) are those of every Prometheus
+client.
 
 | metric | type | labels | what |
 |---|---|---|---|
