@@ -143,6 +143,7 @@ class Party:
         """
         if family is not None:
             self._family = family
+        self.signalled_from = self.signalled_from or toward
         entries: list[MediaRewrite | None] = []
         for medium, theirs, media in zip(self._lines(len(sdp.media)), other.media, sdp.media, strict=False):
             medium.learn_shown(theirs.formats)

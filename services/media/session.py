@@ -174,7 +174,7 @@ class Call:
     def check_silence(self, now: float, timeout_s: float, hold_timeout_s: float) -> None:
         """Give notice of parties that sent no RTP for `timeout_s` though they should, or for `hold_timeout_s` though
         they need not; 0 is never."""
-        for party in self.parties.values():
+        for party in list(self.parties.values()):  # whoever is told may delete it
             if party.timed_out and party.last_heard > party.expected_since:
                 party.timed_out = False
             if party.timed_out or party.application:

@@ -30,6 +30,8 @@ MAX_SESSIONS: Final = 10_000
 PORT_REST_S: Final = 10.0
 SWEEP_S: Final = 1.0
 """How often silence is looked for."""
+SHARES: Final = 10
+"""In how many parts of that time all calls are looked at."""
 ABANDONED_S: Final = 3600.0
 """A call without packets and commands for this long is forgotten: its edge is gone."""
 MAX_FILES: Final = 64
@@ -123,7 +125,9 @@ class Worker:
             "play media": self._play_media,
             "stop media": self._stop_media,
         }
-        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        self._unseen: list[Call] = []
+        self._share = 0
+        self._sweeper = self._loop.call_later(SWEEP_S / SHARES, self._sweep)
 
     def handle(self, message: Message) -> Message:
         """Carry a command out and return its reply. Never raises for anything a message may say."""
@@ -166,15 +170,8 @@ class Worker:
 
     def sweep(self) -> None:
         """Give notice of silent parties and forget abandoned calls. Happens by itself every second."""
-        now = self._clock()
-        timeout_s, hold_timeout_s = self._settings.timeout_s, self._settings.hold_timeout_s
         for call in list(self._calls.values()):
-            call.check_silence(now, timeout_s, hold_timeout_s)
-            if now - call.active_at >= ABANDONED_S and call.call_id in self._calls:
-                _log.warning("media session forgotten: no packets, no commands", extra={"call_id": call.call_id})
-                self._forget(call)
-                if self.on_abandoned is not None:
-                    self.on_abandoned(call.call_id)
+            self._look_at(call)
 
     def close(self) -> None:
         """Forget all calls, close all ports, stop all timers. No notices are given."""
@@ -278,8 +275,24 @@ class Worker:
             self.on_notice(notice)
 
     def _sweep(self) -> None:
-        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
-        self.sweep()
+        """A share of the calls at a time: all at once would hold packets up."""
+        self._sweeper = self._loop.call_later(SWEEP_S / SHARES, self._sweep)
+        if not self._unseen:
+            self._unseen = list(self._calls.values())
+            self._share = len(self._unseen) // SHARES + 1
+        share, self._unseen = self._unseen[: self._share], self._unseen[self._share :]
+        for call in share:
+            if self._calls.get(call.call_id) is call:
+                self._look_at(call)
+
+    def _look_at(self, call: Call) -> None:
+        now = self._clock()
+        call.check_silence(now, self._settings.timeout_s, self._settings.hold_timeout_s)
+        if now - call.active_at >= ABANDONED_S and self._calls.get(call.call_id) is call:
+            _log.warning("media session forgotten: no packets, no commands", extra={"call_id": call.call_id})
+            self._forget(call)
+            if self.on_abandoned is not None:
+                self.on_abandoned(call.call_id)
 
 
 def _full(message: Message) -> Message:

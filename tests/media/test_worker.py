@@ -514,3 +514,24 @@ async def test_zero_means_never() -> None:
         silence.session.offer(PHONE4, IP4)
         silence.session.answer(PHONE4)
         assert silence.after(3000) == []
+
+
+async def test_silence_is_looked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.media.worker.SWEEP_S", 0.02)
+    clock = ManualClock()
+    with a_worker(clock, timeout_s=30) as worker:
+        told: asyncio.Queue[str] = asyncio.Queue()
+        for number in range(25):
+            session = Session(worker, f"call{number}")
+            session.offer(PHONE4, IP4)
+            session.answer(PHONE4)
+
+        def noticed(notice: Notice) -> None:
+            told.put_nowait(notice.call_id)
+            worker.handle({"command": "delete", "call-id": notice.call_id})
+
+        worker.on_notice = noticed
+        clock.now += 30
+        async with asyncio.timeout(5):
+            assert {await told.get() for _ in range(25)} == {f"call{number}" for number in range(25)}
+        assert worker.figures().sessions == 0
