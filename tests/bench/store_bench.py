@@ -50,10 +50,12 @@ return {1, ARGV[3], ARGV[4]}
 """
 
 
-class Committing(Protocol):
+class Measured(Protocol):
     """The part of a store that is measured."""
 
     async def commit(self, changes: Sequence[Change]) -> list[Version | Conflict]: ...
+
+    async def load(self, kind: str, key: str) -> tuple[Version, bytes] | None: ...
 
 
 class ValkeyStore:
@@ -75,6 +77,11 @@ class ValkeyStore:
         futures = [loop.create_future() for _ in changes]
         self._pending.extend(zip(changes, futures, strict=True))
         return [await future for future in futures]
+
+    async def load(self, kind: str, key: str) -> tuple[Version, bytes] | None:
+        fields: list[Any] = await self._client.hmget(f"{kind}:{key}", ["e", "s", "b"])
+        epoch, seq, snapshot = fields
+        return (Version(int(epoch), int(seq)), snapshot) if epoch is not None else None
 
     async def trim(self) -> None:
         await self._client.xtrim("outbox", maxlen=0, approximate=False)
@@ -105,7 +112,7 @@ def _arguments(change: Change) -> tuple[Any, ...]:
     return expected.epoch, expected.seq, change.epoch, last, change.snapshot, values
 
 
-async def measure(store: Committing, group: int, trim: Callable[[], Awaitable[None]], cpu: Callable[[], float]) -> str:
+async def measure(store: Measured, group: int, trim: Callable[[], Awaitable[None]], cpu: Callable[[], float]) -> str:
     """Commit `group` changes of different calls at a time, so that each group is one transaction or pipeline."""
     versions = [Version(0, 0)] * CALLS
     slowest: list[float] = []
@@ -140,6 +147,14 @@ async def measure(store: Committing, group: int, trim: Callable[[], Awaitable[No
     return f"{group:>3} at a time  {cpu_us:6.0f} us CPU  {wall_us:6.0f} us  p99 of a turn {p99_ms:6.2f} ms"
 
 
+async def measure_load(store: Measured, cpu: Callable[[], float]) -> str:
+    """Read a snapshot, as every request for an address of record does."""
+    before = cpu()
+    for number in range(COMMITS):
+        assert await store.load("call", f"1-{number % CALLS}") is not None
+    return f"loading       {(cpu() - before) / COMMITS * 1e6:6.0f} us CPU"
+
+
 async def measure_sqlite(folder: Path) -> None:
     store = SqliteStore(folder / "state.db")
 
@@ -150,6 +165,7 @@ async def measure_sqlite(folder: Path) -> None:
 
     for group in (1, 5, 20):
         print("SQLite", await measure(store, group, trim, time.process_time))
+    print("SQLite", await measure_load(store, time.process_time))
     await store.close()
 
 
@@ -201,6 +217,7 @@ async def measure_valkey(folder: Path) -> None:
             server_us = (cpu_of(pid) - server_before) / COMMITS * 1e6
             own_us = (time.process_time() - own_before) / COMMITS * 1e6
             print(f"  (of it here {own_us:.0f} us, in the server {server_us:.0f} us)")
+        print("Valkey", await measure_load(store, lambda: time.process_time() + cpu_of(pid)))
         print(f"Valkey holds {resident_kb(pid) // 1024} MB")
 
 
