@@ -122,7 +122,7 @@ def report(rows: dict[tuple[str, str], list[Result]], rounds: int) -> str:
         )
     lines += [
         "",
-        f"On the reference machine Asterisk 22 takes about {TARGETS['call']:g} ms a call and {TARGETS['REGISTER']:g} ms a",
+        f"On the reference machine Asterisk 22 takes about {TARGETS['call']:g} ms a call, {TARGETS['REGISTER']:g} ms a",
         "REGISTER, Kamailio with rtpengine about 2 ms and 0.1 to 0.2 ms: Kamailio's rows say how this machine compares",
         "with that one.",
         "",
