@@ -125,12 +125,15 @@ class SqliteLogReader:
         self._path = path
         try:
             self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
         except sqlite3.Error as error:
             raise EventLogError(f"{path}: {error}") from error
-        if found != VERSION:
+        try:
+            found = self._fetch("PRAGMA user_version", ())[0][0]
+            if found != VERSION:
+                raise EventLogError(f"{path}: schema {found}, this program reads {VERSION}")
+        except EventLogError:
             self._connection.close()
-            raise EventLogError(f"{path}: schema {found}, this program reads {VERSION}")
+            raise
 
     def read(self, topic: str | None = None, after: int = 0) -> Iterator[Positioned]:
         """Every record behind `after` that there is now. Reads in pieces, so it holds up no writer."""
