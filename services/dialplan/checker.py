@@ -55,18 +55,58 @@ def in_order(problems: Sequence[Problem]) -> list[Problem]:
     return sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line))
 
 
+class Places:
+    """Where jumps may lead: the extensions of each context and its includes, whatever the time and the caller."""
+
+    def __init__(self, contexts: Mapping[str, Context]) -> None:
+        self.contexts = contexts
+        self._names: dict[str, dict[str, list[Extension]]] = {}
+        self._patterns: dict[str, list[Extension]] = {}
+
+    def matching(self, context: str, exten: str) -> list[Extension]:
+        """Every extension that a call to `exten` could find."""
+        self._index(context)
+        dialled = plain(exten)
+        found = self._names[context].get(dialled, [])
+        if exten in SPECIAL:
+            return found
+        return found + [e for e in self._patterns[context] if e.pattern is not None and e.pattern.matches(dialled)]
+
+    def patterns(self, context: str) -> list[Extension]:
+        """Every pattern."""
+        self._index(context)
+        return self._patterns[context]
+
+    def _index(self, context: str) -> None:
+        if context in self._names:
+            return
+        names = self._names[context] = {}
+        patterns = self._patterns[context] = []
+        seen: set[str] = set()
+        waiting = [context]
+        while waiting:
+            here = self.contexts.get(name := waiting.pop())
+            if here is None or name in seen:
+                continue
+            seen.add(name)
+            for known, extensions in here.exact.items():
+                names.setdefault(known, []).extend(extensions)
+            patterns.extend(here.patterns)
+            waiting.extend(include.context for include in here.includes)
+
+
 class Checker:
     """Looks at one statement with all contexts known; implements `run.Check` for its application."""
 
     def __init__(
         self,
-        contexts: Mapping[str, Context],
+        places: Places,
         context: str,
         extension: str,
         entry: Entry,
         report: Report,
     ) -> None:
-        self._contexts = contexts
+        self._places = places
         self._context = context
         self._extension = extension
         self._entry = entry
@@ -151,8 +191,8 @@ class Checker:
         exten = parts[-2] if len(parts) > 1 and parts[-2] else None
         if not is_literal(context):
             return
-        if context not in self._contexts:
-            close = nearest(context, self._contexts)
+        if context not in self._places.contexts:
+            close = nearest(context, self._places.contexts)
             self.error(f"there is no context {context}", f"did you mean {close}" if close else "")
             return
         where = parts[-1]
@@ -165,12 +205,9 @@ class Checker:
     def _place(self, context: str, exten: str | None, where: str) -> None:
         """A literal priority or label; `exten` None is the extension the statement stands in."""
         named = exten if exten is not None else self._extension
-        here = exten is None and named.startswith("_")
-        found = [
-            extension
-            for extension in self._extensions_of(context, set())
-            if _could_match(extension, named) or (here and extension.pattern is not None)
-        ]
+        found = self._places.matching(context, named)
+        if exten is None and named.startswith("_"):
+            found = found + self._places.patterns(context)
         if not found:
             self.error(f"there is no extension {named} in {context}")
         elif is_digits(where):
@@ -180,20 +217,3 @@ class Checker:
             labels = sorted({label for e in found for label in e.labels})
             close = nearest(where, labels)
             self.error(f"there is no label {where} of {named} in {context}", f"did you mean {close}" if close else "")
-
-    def _extensions_of(self, name: str, seen: set[str]) -> list[Extension]:
-        """Every extension of a context and its includes, whatever the time and the caller."""
-        context = self._contexts.get(name)
-        if context is None or name in seen:
-            return []
-        seen.add(name)
-        found = list(context.extensions)
-        for include in context.includes:
-            found += self._extensions_of(include.context, seen)
-        return found
-
-
-def _could_match(extension: Extension, exten: str) -> bool:
-    if extension.pattern is None:
-        return plain(extension.text) == plain(exten)
-    return exten not in SPECIAL and extension.pattern.matches(plain(exten))

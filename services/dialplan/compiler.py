@@ -17,7 +17,7 @@ from services.core.config.conf import Entry, Section
 from services.core.config.problems import nearest
 from services.dialplan import expressions, templates
 from services.dialplan.arguments import call_parts, end_of_substitution, is_literal
-from services.dialplan.checker import Checker, DialplanErrors, Report, in_order
+from services.dialplan.checker import Checker, DialplanErrors, Places, Report, in_order
 from services.dialplan.clock import TimeRangeError, compile_time_range
 from services.dialplan.numbers import is_digits
 from services.dialplan.patterns import PatternError, compile_pattern, plain
@@ -67,13 +67,14 @@ def compile_program(sections: Sequence[Section]) -> Program:
             for entry in section.entries:
                 builder.add(entry)
     contexts = {name: builder.build() for name, builder in builders.items()}
+    places = Places(contexts)
     shared: set[str] = set()
     shared_anything = False
     for builder in builders.values():
         for extension in builder.extensions.values():
             for priority, statement in extension.statements.items():
                 entry = extension.entries[priority]
-                Checker(contexts, builder.name, extension.text, entry, report).statement(statement)
+                Checker(places, builder.name, extension.text, entry, report).statement(statement)
                 names, anything = _globals_set(statement)
                 shared.update(names)
                 shared_anything = shared_anything or anything

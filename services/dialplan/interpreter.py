@@ -91,7 +91,7 @@ def _begin(run: Run) -> Action:
         return Continue()
     if run.exten in SPECIAL or not run.exists(run.context, run.exten):
         run.log("info", f"there is no extension {run.exten} in {run.context}")
-        return run.hang_up(1)
+        return run.wait(Waiting(app="end", stage="refused"), HangUp(1))
     return _run(run, Flow.JUMP)
 
 
@@ -220,7 +220,8 @@ def _hung_up(run: Run, answer: HungUp) -> Action:
     run.waiting = None
     run.steps = 0
     run.facts["hangupcause"] = str(answer.cause)
-    if not run.exists(run.context, "h"):
+    refused = waiting is not None and waiting.stage == "refused"
+    if refused or not run.exists(run.context, "h"):
         return _finish(run)
     run.jump(run.context, "h")
     return _run(run, Flow.JUMP)

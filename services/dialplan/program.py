@@ -151,21 +151,28 @@ class Program:
 
     # --- searching ---------------------------------------------------------------------------------------------
 
-    def matching(self, context: str, exten: str, caller: str, clock: Clock) -> Iterator[Extension]:
-        """Every extension that matches, best first, includes depth first, each context once."""
-        return self._matching(context, plain(exten), caller, clock, set())
+    def reachable(self, context: str, clock: Clock) -> Iterator[Context]:
+        """The context and everything it includes now, depth first, each once."""
+        seen: set[str] = set()
+        waiting = [context]
+        while waiting:
+            name = waiting.pop()
+            here = self.contexts.get(name)
+            if here is None or name in seen:
+                continue
+            seen.add(name)
+            yield here
+            for include in reversed(here.includes):
+                if include.range is None or include.range.holds(clock.now_s, clock.timezone):
+                    waiting.append(include.context)
 
-    def _matching(self, name: str, exten: str, caller: str, clock: Clock, seen: set[str]) -> Iterator[Extension]:
-        context = self.contexts.get(name)
-        if context is None or name in seen:
-            return
-        seen.add(name)
-        for extension in context.candidates(exten):
-            if extension.takes(caller):
-                yield extension
-        for include in context.includes:
-            if include.range is None or include.range.holds(clock.now_s, clock.timezone):
-                yield from self._matching(include.context, exten, caller, clock, seen)
+    def matching(self, context: str, exten: str, caller: str, clock: Clock) -> Iterator[Extension]:
+        """Every extension that matches, best first."""
+        exten = plain(exten)
+        for here in self.reachable(context, clock):
+            for extension in here.candidates(exten):
+                if extension.takes(caller):
+                    yield extension
 
     def find(self, context: str, exten: str, priority: int, caller: str, clock: Clock) -> Statement | None:
         """The statement that runs at that position."""
@@ -190,29 +197,21 @@ class Program:
         return None
 
     def can_be_longer(self, context: str, digits: str, caller: str, clock: Clock) -> bool:
-        """True if more digits could make a longer match, so that it is worth waiting for them."""
-        return self._more(context, plain(digits), caller, clock, set()) is More.POSSIBLE
+        """True if more digits could make a longer match, so that it is worth waiting for them.
 
-    def _more(self, name: str, digits: str, caller: str, clock: Clock, seen: set[str]) -> More:
-        """The verdict of the first extension that has one: a `!` that matches already ends the search."""
-        context = self.contexts.get(name)
-        if context is None or name in seen:
-            return More.IMPOSSIBLE
-        seen.add(name)
-        for known, extensions in context.exact.items():
-            if len(known) > len(digits) and known.startswith(digits) and any(e.takes(caller) for e in extensions):
-                return More.POSSIBLE
-        for extension in context.patterns:
-            if extension.pattern is not None and extension.takes(caller):
-                verdict = extension.pattern.more(digits)
-                if verdict is not More.IMPOSSIBLE:
-                    return verdict
-        for include in context.includes:
-            if include.range is None or include.range.holds(clock.now_s, clock.timezone):
-                verdict = self._more(include.context, digits, caller, clock, seen)
-                if verdict is not More.IMPOSSIBLE:
-                    return verdict
-        return More.IMPOSSIBLE
+        The first extension that could take them decides: a pattern that ends in `!` and matches already says no.
+        """
+        digits = plain(digits)
+        for here in self.reachable(context, clock):
+            for known, extensions in here.exact.items():
+                if len(known) > len(digits) and known.startswith(digits) and any(e.takes(caller) for e in extensions):
+                    return True
+            for extension in here.patterns:
+                if extension.pattern is not None and extension.takes(caller):
+                    verdict = extension.pattern.more(digits)
+                    if verdict is not More.IMPOSSIBLE:
+                        return verdict is More.POSSIBLE
+        return False
 
     # --- data --------------------------------------------------------------------------------------------------
 

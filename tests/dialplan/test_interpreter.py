@@ -72,6 +72,13 @@ def test_a_call_to_nobody_is_refused_as_unallocated() -> None:
     assert call.ran == []
 
 
+def test_a_call_that_never_was_in_the_dialplan_runs_no_h() -> None:
+    call = Call(TALK, "999")
+    call.begin()
+    assert call.hang_up() == Finished()
+    assert call.ran == []
+
+
 def test_a_call_to_a_special_extension_is_refused() -> None:
     assert Call(TALK, "h").begin() == HangUp(1)
 

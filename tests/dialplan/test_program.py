@@ -96,6 +96,12 @@ def test_contexts_that_include_each_other_end() -> None:
     assert said(text, "2") == []
 
 
+def test_a_long_chain_of_includes_has_an_end() -> None:
+    chain = "".join(f"[c{i}]\ninclude => c{i + 1}\n" for i in range(3000))
+    text = f"[phones]\ninclude => c0\n{chain}[c3000]\nexten => 1,1,NoOp(deep)\n"
+    assert said(text, "1") == ["NoOp(deep)"]
+
+
 def test_an_include_with_times_holds_only_then() -> None:
     text = (
         "[phones]\ninclude => day,9:00-17:00,mon-fri,*,*\ninclude => night\n[day]\nexten => 1,1,NoOp(day)\n"
