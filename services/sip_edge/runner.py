@@ -58,6 +58,7 @@ class CallRunner:
         "_jobs",
         "_keys",
         "_loop",
+        "_noted_at",
         "_timers",
         "_uncommitted",
         "_version",
@@ -76,6 +77,7 @@ class CallRunner:
         self._version = version or Version(0, 0)
         self._inbox: deque[Step] = deque()
         self._uncommitted: list[Event] = []
+        self._noted_at: list[float] = []
         self._committing = False
         self._background: asyncio.TimerHandle | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -106,6 +108,7 @@ class CallRunner:
 
     def _note(self, events: tuple[Event, ...]) -> None:
         self._uncommitted += events
+        self._noted_at += [self._edge.unix_s()] * len(events)
         for event in events:
             if isinstance(event, CallStarted | LegInvited):
                 leg = event.leg if isinstance(event, LegInvited) else "a"
@@ -143,6 +146,7 @@ class CallRunner:
             events=tuple(self._uncommitted),
             snapshot=snapshot,
             time=self._edge.unix_s(),
+            times=tuple(self._noted_at),
         )
         return self._edge.store.submit([change])
 
@@ -161,6 +165,7 @@ class CallRunner:
                 return
             self._version = outcome
             self._uncommitted.clear()
+            self._noted_at.clear()
         self._carry_out(effects)
         self._run()
 

@@ -82,6 +82,27 @@ async def test_a_commit_keeps_the_snapshot_and_puts_the_events_in_the_outbox(sto
     assert (envelope.time, envelope.site, envelope.node, envelope.key, envelope.seq) == (1000.0, "atlas", "n1", "k", 2)
 
 
+async def test_events_that_waited_for_a_common_commit_keep_their_own_times(store: Store) -> None:
+    late = Change(
+        kind="call",
+        key="k",
+        expected=NOTHING,
+        epoch=1,
+        events=(RINGING, ENDED),
+        snapshot=None,
+        time=9.0,
+        times=(1.5, 9.0),
+    )
+    await kept(store, late)
+    assert [unseal(record.value).time for record in await waiting(store)] == [1.5, 9.0]
+    assert (await store.outbox_status()).oldest == 9.0
+    wrong = Change(
+        kind="call", key="x", expected=NOTHING, epoch=1, events=(RINGING,), snapshot=b"", time=9.0, times=(1.0, 2.0)
+    )
+    with pytest.raises(ValueError, match="argument"):
+        await store.commit([wrong])
+
+
 async def test_versions_count_the_events_of_a_key(store: Store) -> None:
     version = NOTHING
     for expected in (Version(1, 1), Version(1, 2), Version(1, 3)):

@@ -58,6 +58,8 @@ class Change:
     """The state after the events; None deletes it."""
     time: float
     """Unix seconds at which it was decided."""
+    times: tuple[float, ...] = ()
+    """When each event was decided, for events that waited for a common commit; empty when all were at `time`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,8 +180,11 @@ class SqliteStore:
         """One row for the events of a change: a third of the cost of a row for each."""
         site, node = self._site, self._node
         records = []
-        for seq, event in enumerate(change.events, last_seq - len(change.events) + 1):
-            record = seal(event, key=change.key, epoch=change.epoch, seq=seq, time=change.time, site=site, node=node)
+        times = change.times or (change.time,) * len(change.events)
+        seq = last_seq - len(change.events)
+        for event, time in zip(change.events, times, strict=True):
+            seq += 1
+            record = seal(event, key=change.key, epoch=change.epoch, seq=seq, time=time, site=site, node=node)
             records.append((record.topic, record.key, record.epoch, record.seq, record.value))
         cursor.execute("INSERT INTO outbox (time, records) VALUES (?, ?)", (change.time, pack(records)))
         self._committed.set()  # the transaction ends before anybody else runs
