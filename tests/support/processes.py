@@ -116,6 +116,12 @@ class Program:
         self._process.stdin.write(text.encode() + b"\n")
         self._process.stdin.flush()
 
+    def say_nothing_more(self) -> None:
+        """Its standard input ends."""
+        with contextlib.suppress(BrokenPipeError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """Its exit code, once it has ended by itself and everything it said is in `lines`."""
         try:
@@ -138,9 +144,7 @@ class Program:
     def close(self, gently: signal.Signals = signal.SIGTERM, patience_s: float = 3.0) -> None:
         """End it: asked first, killed if it doesn't listen."""
         self.send(gently)
-        with contextlib.suppress(BrokenPipeError):
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+        self.say_nothing_more()
         try:
             self._process.wait(patience_s)
         except subprocess.TimeoutExpired:
