@@ -195,14 +195,12 @@ class SqliteStore:
         if forget_after_s is None:
             return
         cursor.execute("INSERT INTO deleted (kind, key, time) VALUES (?, ?, ?)", (change.kind, key, change.time))
-        # Two for one, so the table shrinks however fast calls come.
-        rows = cursor.execute(
-            "SELECT position, kind, key FROM deleted WHERE kind = ? AND time < ? ORDER BY position LIMIT 2",
-            (change.kind, change.time - forget_after_s),
-        ).fetchall()
-        for position, kind, old_key in rows:
-            cursor.execute("DELETE FROM deleted WHERE position = ?", (position,))
-            cursor.execute("DELETE FROM state WHERE kind = ? AND key = ? AND snapshot IS NULL", (kind, old_key))
+        # Two for one, so the table shrinks however fast calls come. The oldest are the first, so no more are looked at.
+        oldest = cursor.execute("SELECT position, kind, key, time FROM deleted ORDER BY position LIMIT 2").fetchall()
+        for position, kind, old_key, time in oldest:
+            if time + self._forget_after_s.get(kind, 0.0) < change.time:
+                cursor.execute("DELETE FROM deleted WHERE position = ?", (position,))
+                cursor.execute("DELETE FROM state WHERE kind = ? AND key = ? AND snapshot IS NULL", (kind, old_key))
 
 
 def _execute(cursor: sqlite3.Cursor, sql: str, parameters: Sequence[object]) -> None:

@@ -46,6 +46,9 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+CACHE_KB = 16 * 1024
+"""Pages kept in memory at most: the state of some 5,000 calls."""
+
 _BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS checkpoints (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL);
 INSERT OR IGNORE INTO checkpoints VALUES (1, 0);
@@ -194,6 +197,7 @@ def connect(path: Path, *, busy_timeout_s: float) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         except sqlite3.Error:
             connection.close()
             raise
