@@ -324,7 +324,7 @@ def _negated(value: Value, caller: Caller) -> Value:
 
 
 def _complement(value: Value) -> Value:
-    """Not; a string is as true as the integer it begins with, so `!abc` is 1 (measured, not documented)."""
+    """Not; a string is as true as the integer it begins with, so `!abc` is 1 (Asterisk's code, not its manual)."""
     if value.text is None:
         return _truth(not value.number)
     return _truth(numbers.leading_int(value.text) == 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from services.dialplan import (
@@ -16,6 +18,7 @@ from services.dialplan import (
     HangUp,
     HungUp,
     Pause,
+    Played,
     Progress,
     Refuse,
     Ring,
@@ -208,6 +211,22 @@ def test_dialling_nobody_is_a_status_and_not_the_end() -> None:
     nobody = call("Dial(${NOBODY},20)", "NoOp(${DIALSTATUS})", "Wait(1)")
     assert nobody.begin() == Pause(1.0)
     assert nobody.ran[2] == "NoOp(INVALIDARGS)"
+
+
+def test_a_timeout_that_is_none_is_a_warning_and_rings_on() -> None:
+    dialling = call("Dial(SIP/dev1,${SOON})", "Wait(1)")
+    dialling.execution = replace(dialling.execution, variables={"SOON": "soon"})
+    action = dialling.begin()
+    assert isinstance(action, Dial)
+    assert action.timeout_s is None
+    assert "Dial cannot ring 'soon' seconds" in dialling.logged[0]
+
+
+def test_what_does_not_answer_a_dial_or_a_refusal_changes_nothing() -> None:
+    for text in ("Dial(SIP/dev1)", "Busy(3)", "Answer(100)", "Ringing()"):
+        waiting = call(text)
+        waiting.begin()
+        assert waiting.give(Played()) == Continue()
 
 
 def test_digits_during_dial_belong_to_the_callee() -> None:

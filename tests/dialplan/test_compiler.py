@@ -152,6 +152,12 @@ ONE_ERROR = [
     ("exten => 1,1,ExecIf(1?Nope(x):NoOp())", "the application Nope is not supported"),
     ("exten => 1,1,ExecIf(1?Goto(gone):NoOp())", "there is no label gone of 1 in phones"),
     ("exten => 1,1,ExecIf(1)", "ExecIf takes condition"),
+    ("exten => 1,1,ExecIf(1?NoOp(:)", "has no closing )"),
+    ("exten => 1,1,Goto(1,)", "the target has no priority"),
+    ("exten => 1,1,GosubIf(x)", "a condition, ? and a routine are expected"),
+    ("exten => x${LEN(a)},1,NoOp()", "the function LEN needs a call"),
+    ("exten => ${A,1,NoOp()", "an extension needs a priority"),
+    ("exten => x${},1,NoOp()", "${} names nothing"),
     ("exten => 1,1,Dial()", "Dial needs somebody to ring"),
     ("exten => 1,1,Dial(bob)", "'bob' is not somebody Dial can ring"),
     ("exten => 1,1,Dial(SIP/a,soon)", "'soon' is not a number of seconds"),
@@ -196,6 +202,7 @@ ONE_WARNING = [
     ("exten => 1,1,Playback(x,say)", "Playback's option say is ignored"),
     ("exten => 1,1,Background(x,p)", "Background's option p is not supported"),
     ("exten => 1,1,Read(X,,,i)", "Read's option i is not supported"),
+    ("exten => 1,1,Read(X,,,s(1))", "Read's option s takes no argument"),
     ("exten => 1,1,NoOp() what", "'what' after the application is ignored"),
     ("exten => 1,1,NoOp()\nexten => 1,3,NoOp()", "priority 3 of 1 is never reached"),
     ("exten => 1,2,NoOp()", "priority 2 of 1 is never reached"),
@@ -233,6 +240,15 @@ def test_a_target_may_stand_in_an_included_context_or_match_a_pattern() -> None:
         "exten => _2XX,1,NoOp()\nexten => 9,1(lab),NoOp()\n"
     )
     assert warnings(text) == []
+
+
+def test_a_literal_expression_that_is_right_is_taken() -> None:
+    assert warnings("[phones]\nexten => 1,1,NoOp($[1 + LEN(abc)])\n") == []
+
+
+def test_global_values_that_cannot_be_filled_in_are_errors() -> None:
+    found = complaints("[globals]\nA=${B\nB=${LEN(x)}\nC=$[1 +]\n")
+    assert [problem.line for problem in found] == [2, 3, 4]
 
 
 def test_general_settings_of_asterisk_are_taken_or_mentioned() -> None:

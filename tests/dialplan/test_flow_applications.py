@@ -188,6 +188,46 @@ def test_set_of_a_function_that_is_only_known_now_is_checked_now() -> None:
     assert "LEN(x) cannot be set" in call.logged[0]
 
 
+@pytest.mark.parametrize(
+    ("application", "value", "said"),
+    [
+        ("Set(${V})", "novalue", "Set takes name=value"),
+        ("Set(${V}=1)", "__", "'__' is not the name of a variable"),
+        ("Set(LOCAL(${V})=1)", "x", "outside of a Gosub routine"),
+        ("Set(CALLERID(${V})=1)", "shoe", "CALLERID(shoe) cannot be set"),
+        ("Set(CHANNEL(${V})=1)", "name", "CHANNEL(name) cannot be set"),
+        ("Set(TIMEOUT(digit)=${V})", "long", "TIMEOUT(digit) cannot be set to 'long'"),
+        ("Set(DB(${V})=1)", "family", "DB takes family/key"),
+        ("NoOp(${MATH(1+1,${V})})", "octal", "MATH's type is"),
+        ("NoOp(${CALLERID(${V})})", "shoe", "CALLERID has no 'shoe'"),
+        ("NoOp(${TIMEOUT(${V})})", "shoe", "TIMEOUT has no 'shoe'"),
+        ("GotoIfTime(${V}?1)", "9-17", "'9' is not a time"),
+        ("ExecIf(1?${V})", "Wait(", "ExecIf cannot run 'Wait('"),
+    ],
+)
+def test_what_is_only_found_while_running_is_a_warning_with_its_place(application: str, value: str, said: str) -> None:
+    call = Call(f"[phones]\nexten => 100,1,{application}\nsame => n,Wait(1)\n", variables={"V": value})
+    assert call.begin() == Pause(1.0)
+    assert said in call.logged[0]
+    assert call.logged[0].startswith("phones,100,1 (extensions.conf:2): ")
+
+
+@pytest.mark.parametrize("application", ["Goto(${V})", "Gosub(${V})"])
+def test_a_target_that_leads_nowhere_ends_the_call(application: str) -> None:
+    call = Call(f"[phones]\nexten => 100,1,{application}\n", variables={"V": "a,b,c,d"})
+    assert call.begin() == HangUp(41)
+    assert "is not [[context,]exten,]priority" in call.logged[0]
+
+
+def test_a_call_has_a_bounded_number_of_variables() -> None:
+    call = Call(
+        "[phones]\nexten => 100,1(a),Set(I=$[${I} + 1])\nsame => n,Set(V${I}=x)\nsame => n,GotoIf($[${I} < 2500]?a)\n"
+    )
+    call.begin()
+    assert len(call.execution.variables) == 2000
+    assert any("at most 2000 variables" in line for line in call.logged)
+
+
 def test_variables_given_at_the_start_are_there() -> None:
     assert ran("exten => 100,1,NoOp(${X})\n", variables={"X": "given"}) == ["NoOp(given)"]
 

@@ -55,6 +55,19 @@ def test_playback_of_a_file_that_is_not_there_failed() -> None:
     assert playing.ran[-1] == "NoOp(FAILED)"
 
 
+def test_playback_of_nothing_failed_and_goes_on() -> None:
+    playing = call("Playback(${NOTHING},noanswer)", "NoOp(${PLAYBACKSTATUS})", "Wait(1)")
+    assert playing.begin() == Pause(1.0)
+    assert playing.ran[2] == "NoOp(FAILED)"
+
+
+def test_saydigits_goes_on_when_all_is_said() -> None:
+    saying = call("SayDigits(1)", "Wait(1)")
+    saying.begin()
+    assert saying.give(Elapsed()) == Continue()
+    assert saying.give(Played()) == Pause(1.0)
+
+
 def test_saydigits_plays_a_file_for_each_digit() -> None:
     assert call("SayDigits(4711)").begin() == Play(("digits/4", "digits/7", "digits/1", "digits/1"))
     assert call("SayDigits(*1#a-)").begin() == Play(("digits/star", "digits/1", "digits/pound", "digits/minus"))
@@ -171,6 +184,37 @@ def test_the_digit_timeout_can_be_set() -> None:
     assert playing.give(Digit("1")) == Pause(2.0)
 
 
+def test_a_timeout_of_zero_waits_for_nothing() -> None:
+    typed = call("Set(TIMEOUT(digit)=0)", "Background(menu)", more=MENU)
+    typed.answered()
+    assert typed.give(Digit("1")) == Pause(11.0)
+    assert call("Set(TIMEOUT(response)=0)", "WaitExten()", more=MENU).begin() == Pause(91.0)
+    read = call("Set(TIMEOUT(response)=0)", "Read(X,,,n)", "NoOp(${READSTATUS})")
+    read.begin()
+    assert read.ran[-1] == "NoOp(TIMEOUT)"
+
+
+def test_background_of_nothing_goes_on() -> None:
+    assert call("Background(${NOTHING},n)", "Wait(1)").begin() == Pause(1.0)
+
+
+def test_a_stopped_prompt_whose_digit_never_comes_leads_to_t() -> None:
+    playing = menu("Background(menu)")
+    playing.give(Done())
+    playing.give(Played(digit_interrupted=True))
+    assert playing.give(Elapsed()) == Pause(91.0)
+
+
+def test_waitexten_uses_digits_typed_ahead_and_the_default_for_nonsense() -> None:
+    typed = call("Answer()", "Wait(1)", "WaitExten(5)", more=MENU)
+    typed.answered()
+    typed.give(Digit("7"))
+    assert typed.give(Elapsed()) == Pause(77.0)
+    nonsense = call("WaitExten(${EXTEN}x)")
+    assert nonsense.begin() == Pause(10.0)
+    assert "WaitExten cannot wait '100x' seconds" in nonsense.logged[0]
+
+
 def test_waitexten_waits_the_seconds_given_or_the_response_timeout() -> None:
     assert call("WaitExten(4.5)").begin() == Pause(4.5)
     assert call("WaitExten()").begin() == Pause(10.0)
@@ -255,6 +299,12 @@ def test_read_asks_again_as_often_as_it_may() -> None:
     assert reading.give(Elapsed()) == Play(("pin",), interrupt=True)
     reading.give(Played())
     assert finished(reading, reading.give(Elapsed())) == "TIMEOUT <>"
+
+
+def test_read_without_a_variable_is_an_error_status() -> None:
+    reading = call("Read(${NAME},pin)", "NoOp(${READSTATUS})")
+    reading.begin()
+    assert reading.ran[-1] == "NoOp(ERROR)"
 
 
 def test_read_answers_first_unless_told_not_to() -> None:
