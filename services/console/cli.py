@@ -8,9 +8,11 @@ from __future__ import annotations
 import enum
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
+
+from services.console import history
 
 app = typer.Typer(
     name="pbx",
@@ -25,13 +27,13 @@ Config = Annotated[
     Path, typer.Option("--config", metavar="DIR", envvar="PBX_CONFIG", help="Directory of sip.conf and the others.")
 ]
 Data = Annotated[
-    Optional[Path],  # noqa: UP045 - typer reads the annotation
+    Path | None,
     typer.Option("--data", metavar="DIR", help="Directory of bindings and history; comes before pbx.conf."),
 ]
-IPv4 = Annotated[Optional[bool], typer.Option("--ipv4/--no-ipv4", help="Listen on IPv4.")]  # noqa: UP045
-IPv6 = Annotated[Optional[bool], typer.Option("--ipv6/--no-ipv6", help="Listen on IPv6.")]  # noqa: UP045
+IPv4 = Annotated[bool | None, typer.Option("--ipv4/--no-ipv4", help="Use IPv4; the default is what sip.conf says.")]
+IPv6 = Annotated[bool | None, typer.Option("--ipv6/--no-ipv6", help="Use IPv6, likewise.")]
 ShowPasswords = Annotated[
-    Optional[bool],  # noqa: UP045
+    bool | None,
     typer.Option("--show-passwords/--hide-passwords", help="Print passwords; the default: on a terminal."),
 ]
 
@@ -114,6 +116,9 @@ def dialplan(config: Config, data: Data = None, ipv4: IPv4 = None, ipv6: IPv6 = 
 def media(config: Config, data: Data = None, ipv4: IPv4 = None, ipv6: IPv6 = None) -> None:
     """Run a media worker alone: RTP, commanded by rtpengine's ng protocol."""
     _alone(Daemon.MEDIA, config, data, ipv4, ipv6)
+
+
+history.mount(app)
 
 
 @app.command()

@@ -76,7 +76,12 @@ async def composed(
         await stack.enter_async_context(in_background("expiry", lambda: expire_forever(registrar), stopping))
         media = await stack.enter_async_context(_media(settings, registry))
         running = edge_running(
-            settings, stores=stores, registrar=registrar, program=program, media=media, registry=registry
+            settings,
+            stores=stores,
+            registrar=registrar,
+            program=program,
+            media=media,
+            registry=registry,
         )
         edge = await stack.enter_async_context(running)
         publisher = Publisher(settings.directory / "extensions.conf", stores.store, partial(use_program, edge))
