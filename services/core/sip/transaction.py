@@ -2,7 +2,8 @@
 
 Pure: it owns no socket, clock or randomness. Every method takes `now` (monotonic seconds) and returns what to do, in
 order. The caller keeps one alarm for `next_timer()` and calls `handle_timers` when it rings. What may happen in which
-state is written in `transaction_table`; here are the matching of messages to transactions and the actions' effects.
+state is written in `transaction_table` and done by `transaction_machines`; here messages and wishes find their
+transaction.
 
 RFC 3261 §17, §9, §8.2.2.2, §18.2.2; RFC 6026; RFC 4320; RFC 3581.
 """
@@ -10,13 +11,13 @@ RFC 3261 §17, §9, §8.2.2.2, §18.2.2; RFC 6026; RFC 4320; RFC 3581.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
 
 from services.core.address import HostPort
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response, make_response
-from services.core.sip.timers import TimerQueue, Timers, first_delays
+from services.core.sip.timers import Timers
+from services.core.sip.transaction_machines import Machines, Message
 from services.core.sip.transaction_model import (
     BRANCH_COOKIE,
     AckArrived,
@@ -31,16 +32,14 @@ from services.core.sip.transaction_model import (
     SendMessage,
     ServerKey,
     ServerTransaction,
-    Transaction,
     TransactionEnded,
     TransactionFailed,
     answer_path,
-    build_ack,
-    build_cancel,
     request_key,
+    stateless_tag,
     via_value,
 )
-from services.core.sip.transaction_table import RETRANSMISSION_TIMERS, Action, Input, State, received, step, to_send
+from services.core.sip.transaction_table import Input, State, received, to_send
 
 __all__ = [
     "BRANCH_COOKIE",
@@ -58,6 +57,7 @@ __all__ = [
     "TransactionEnded",
     "TransactionFailed",
     "TransactionLayer",
+    "stateless_tag",
 ]
 
 IN_DIALOG_RESERVE = 1.1
@@ -77,6 +77,7 @@ COUNTERS = (
     "stray_cancels",
     "merged",
     "overload",
+    "evicted",
     "retransmissions",
     "timeouts",
     "transport_failures",
@@ -84,32 +85,41 @@ COUNTERS = (
     "late_answers",
 )
 
-Message = Request | Response
-Effect = Callable[[Transaction, float, list[Output], Message | None], None]
-
 
 class TransactionLayer:
     """All transactions of one process.
 
-    `limit` bounds the transactions kept; beyond it a new request gets a stateless 503. `new_branch` returns a fresh
-    unguessable branch with the magic cookie (`new_via` uses it). `stats` counts since the start, for metrics.
+    `limit` bounds the transactions in progress; beyond it a new request gets a stateless 503. `linger_limit` bounds
+    those that only wait for copies (about 1 KiB each); beyond it the oldest is forgotten, and a late copy of it would
+    look new. `new_branch` returns a fresh unguessable branch with the magic cookie (`new_via` uses it). `stats` counts
+    since the start, for metrics.
     """
 
-    def __init__(self, *, timers: Timers | None = None, limit: int = 20_000, new_branch: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        *,
+        timers: Timers | None = None,
+        limit: int = 20_000,
+        linger_limit: int = 60_000,
+        new_branch: Callable[[], str],
+    ) -> None:
         self.stats: dict[str, int] = dict.fromkeys(COUNTERS, 0)
-        self._timers = timers or Timers()
         self._limit = limit
         self._new_branch = new_branch
-        self._servers: dict[ServerKey, ServerTransaction] = {}
-        self._clients: dict[ClientKey, ClientTransaction] = {}
-        self._merge: dict[tuple[str, str, int, str], ServerKey] = {}
-        self._queue: TimerQueue[Transaction, Input] = TimerQueue()
-        self._delays = {reliable: first_delays(self._timers, reliable=reliable) for reliable in (False, True)}
-        self._effects: dict[Action, Effect] = self._name_effects()
+        self._machines = Machines(timers or Timers(), linger_limit, self.stats)
+        self._servers = self._machines.servers
+        self._clients = self._machines.clients
+        self._merge = self._machines.merge
+        self._step = self._machines.step
 
     def __len__(self) -> int:
         """Transactions kept, both sides."""
         return len(self._servers) + len(self._clients)
+
+    @property
+    def in_progress(self) -> int:
+        """Transactions that still owe or are owed something; what `limit` bounds."""
+        return len(self._servers) + len(self._clients) - len(self._machines.lingering)
 
     def state_of(self, key: ServerKey | ClientKey) -> State | None:
         """The state of a transaction; None when it has ended or never was."""
@@ -159,9 +169,7 @@ class TransactionLayer:
             self._merge[merge_key] = key
             transaction.merge_key = merge_key
         self.stats["requests"] += 1
-        self._servers[key] = transaction
-        invite = key.method == "INVITE"
-        self._start(transaction, Action.START_TRYING if invite else Action.START_LATE_TRYING, now, out)
+        self._machines.start_server(transaction, now, out)
         out.append(RequestArrived(key, request, flow))
         return out
 
@@ -196,7 +204,7 @@ class TransactionLayer:
         if self._is_full(reserve=True) or target is None:
             return self.answer_statelessly(request, flow, 200 if target else 481)
         self._servers[key] = transaction = ServerTransaction(key, request, flow, private=True)
-        to_tag = target.to_tag or _stateless_tag(request)
+        to_tag = target.to_tag or stateless_tag(request)
         self._step(transaction, Input.SEND_2XX, now, out, make_response(request, 200, to_tag=to_tag))
         if target.state is State.PROCEEDING and target.key.method == "INVITE":
             out.append(CancelArrived(target.key, request))
@@ -247,6 +255,20 @@ class TransactionLayer:
             self.stats["late_answers"] += 1
         return out
 
+    def respond_once(self, key: ServerKey, response: Response, now: float) -> list[Output]:
+        """Send a final response and forget the request: a stateless answer (RFC 3261 §8.2.7, §26.3.2.4).
+
+        For challenges and refusals of strangers: nothing is repeated or kept, so one datagram costs one answer, and a
+        copy of the request looks new. Its To tag should be `stateless_tag(request)`. The ACK comes as AckArrived.
+        """
+        transaction = self._servers.get(key)
+        if transaction is None or _has_answered(transaction):
+            self.stats["late_answers"] += 1
+            return []
+        out: list[Output] = [SendMessage(response.to_bytes(), transaction.reply_flow, transaction.reopen)]
+        self._step(transaction, Input.GIVE_UP, now, out)
+        return out
+
     def abandon(self, key: ServerKey, now: float) -> list[Output]:
         """Forget a request that will get no answer (an attacker's). Its retransmissions will look new."""
         out: list[Output] = []
@@ -270,15 +292,7 @@ class TransactionLayer:
         if not branch.startswith(BRANCH_COOKIE) or key in self._clients or request.method in ("ACK", "CANCEL"):
             raise ValueError(f"no new transaction: {request.method} with branch {branch!r}")
         transaction = ClientTransaction(key, request, flow)
-        return key, self._start_client(transaction, now)
-
-    def _start_client(self, transaction: ClientTransaction, now: float) -> list[Output]:
-        self._clients[transaction.key] = transaction
-        out: list[Output] = [transaction.kept]
-        invite = transaction.key.method == "INVITE"
-        self._start(transaction, Action.START_A if invite else Action.START_E, now, out)
-        self._start(transaction, Action.START_B if invite else Action.START_F, now, out)
-        return out
+        return key, self._machines.start_client(transaction, now)
 
     def cancel(self, key: ClientKey, now: float) -> list[Output]:
         """Cancel an INVITE of ours: at once when a provisional came, else when one comes (RFC 3261 §9.1).
@@ -305,7 +319,7 @@ class TransactionLayer:
         """
         if request.method == "ACK":
             return []
-        response = make_response(request, status, reason, to_tag=_stateless_tag(request), headers=tuple(headers))
+        response = make_response(request, status, reason, to_tag=stateless_tag(request), headers=tuple(headers))
         reply_flow, reopen = answer_path(request, flow)
         return [SendMessage(response.to_bytes(), reply_flow, reopen)]
 
@@ -323,166 +337,22 @@ class TransactionLayer:
 
     def next_timer(self) -> float | None:
         """When to call `handle_timers` next; None while nothing waits."""
-        return self._queue.next_due()
+        return self._machines.next_due()
 
     def handle_timers(self, now: float) -> list[Output]:
         """Fire every timer due at or before `now`, soonest first. Never raises."""
         out: list[Output] = []
-        while due := self._queue.pop_due(now):
-            self._step(due[0], due[1], now, out)
+        self._machines.fire(now, out)
         return out
 
     def _is_full(self, *, reserve: bool) -> bool:
-        return len(self._servers) + len(self._clients) >= self._limit * (IN_DIALOG_RESERVE if reserve else 1)
+        return self.in_progress >= self._limit * (IN_DIALOG_RESERVE if reserve else 1)
 
-    # --- steps and their effects -------------------------------------------------------------------------------------
 
-    def _step(
-        self, transaction: Transaction, event: Input, now: float, out: list[Output], message: Message | None = None
-    ) -> None:
-        """Take one step of the table and do its actions."""
-        transaction.state, actions = step(transaction.table, transaction.state, event)
-        for action in actions:
-            effect = self._effects.get(action)
-            if effect is not None:
-                effect(transaction, now, out, message)
-            else:
-                self._start(transaction, action, now, out)
-        if transaction.state is State.TERMINATED:
-            self._end(transaction, out)
-
-    def _start(self, transaction: Transaction, action: Action, now: float, out: list[Output]) -> None:
-        """Start the timer an action names. A zero timer has fired when this returns (reliable transports)."""
-        timer, delay = self._delays[transaction.reliable][action]
-        if timer in RETRANSMISSION_TIMERS:
-            transaction.interval, transaction.repeats = delay, timer
-            if delay:
-                self._queue.start_retransmit(now + delay, transaction, timer)
-        elif delay:
-            self._queue.start_deadline(now + delay, transaction, timer)
-        else:
-            self._step(transaction, timer, now, out)
-
-    def _end(self, transaction: Transaction, out: list[Output]) -> None:
-        """Forget a transaction. Comes back harmlessly when a zero timer ended it inside a step."""
-        self._queue.stop_retransmit(transaction)
-        self._queue.stop_deadline(transaction)
-        known: Transaction | None
-        if isinstance(transaction, ServerTransaction):
-            known = self._servers.pop(transaction.key, None)
-            if transaction.merge_key is not None:
-                del self._merge[transaction.merge_key]
-                transaction.merge_key = None
-        else:
-            known = self._clients.pop(transaction.key, None)
-        if known is not None and not transaction.private:
-            out.append(TransactionEnded(transaction.key))
-
-    def _name_effects(self) -> dict[Action, Effect]:
-        """What each action that is not the start of a timer does."""
-        return {
-            Action.SEND: self._send,
-            Action.RESEND: self._resend,
-            Action.SEND_TRYING: self._send_trying,
-            Action.SEND_ACK: self._send_ack,
-            Action.RESEND_ACK: self._resend_ack,
-            Action.SEND_CANCEL: self._send_cancel,
-            Action.DELIVER: self._deliver,
-            Action.DELIVER_ACK: self._deliver_ack,
-            Action.TELL_TIMEOUT: self._tell_timeout,
-            Action.TELL_TRANSPORT: self._tell_transport,
-            Action.TELL_ACK_MISSING: self._tell_ack_missing,
-            Action.BACK_OFF: self._back_off,
-            Action.SLOW_DOWN: self._slow_down,
-            Action.STOP_RETRANSMIT: self._stop_retransmit,
-            Action.STOP_DEADLINE: self._stop_deadline,
-        }
-
-    def _send(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        assert isinstance(tx, ServerTransaction) and isinstance(message, Response)
-        tx.to_tag = message.to_tag or ""
-        tx.kept = SendMessage(message.to_bytes(), tx.reply_flow, tx.reopen)
-        out.append(tx.kept)
-        if message.status in (401, 407) and tx.merge_key is not None:
-            # Some phones answer the challenge without raising the CSeq: a new attempt, not a merged copy.
-            self._merge.pop(tx.merge_key, None)
-            tx.merge_key = None
-
-    def _resend(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        if tx.kept is not None:
-            self.stats["retransmissions"] += 1
-            out.append(tx.kept)
-
-    def _send_trying(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        assert isinstance(tx, ServerTransaction)
-        tx.kept = SendMessage(make_response(tx.request, 100).to_bytes(), tx.reply_flow, tx.reopen)
-        out.append(tx.kept)
-
-    def _send_ack(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        assert isinstance(tx, ClientTransaction) and isinstance(message, Response)
-        tx.ack = SendMessage(build_ack(tx.request, message).to_bytes(), tx.flow)
-        out.append(tx.ack)
-
-    def _resend_ack(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        assert isinstance(tx, ClientTransaction) and tx.ack is not None
-        self.stats["retransmissions"] += 1
-        out.append(tx.ack)
-
-    def _send_cancel(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        assert isinstance(tx, ClientTransaction)
-        cancel = ClientTransaction(ClientKey(tx.key.branch, "CANCEL"), build_cancel(tx.request), tx.flow, private=True)
-        out.extend(self._start_client(cancel, now))
-
-    def _deliver(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        assert isinstance(tx, ClientTransaction) and isinstance(message, Response)
-        if not tx.private:
-            out.append(ResponseArrived(tx.key, message))
-
-    def _deliver_ack(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        assert isinstance(message, Request)
-        out.append(AckArrived(message, tx.flow))
-
-    def _tell_timeout(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        self.stats["timeouts"] += 1
-        self._tell_failure(tx, FailureReason.TIMEOUT, out)
-
-    def _tell_transport(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        self.stats["transport_failures"] += 1
-        self._tell_failure(tx, FailureReason.TRANSPORT, out)
-
-    @staticmethod
-    def _tell_failure(tx: Transaction, reason: FailureReason, out: list[Output]) -> None:
-        if isinstance(tx, ClientTransaction) and not tx.private:
-            out.append(TransactionFailed(tx.key, reason))
-
-    def _tell_ack_missing(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        assert isinstance(tx, ServerTransaction)
-        self.stats["acks_missing"] += 1
-        out.append(AckMissing(tx.key))
-
-    def _back_off(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        """Twice the interval; only an INVITE request is not held at T2 (RFC 3261 §17.1.1.2)."""
-        longer = tx.interval * 2
-        tx.interval = longer if tx.repeats is Input.TIMER_A else min(longer, self._timers.t2_s)
-        self._queue.start_retransmit(now + tx.interval, tx, tx.repeats)
-
-    def _slow_down(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        tx.interval = self._timers.t2_s
-        self._queue.start_retransmit(now + tx.interval, tx, tx.repeats)
-
-    def _stop_retransmit(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        self._queue.stop_retransmit(tx)
-
-    def _stop_deadline(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
-        self._queue.stop_deadline(tx)
+def _has_answered(transaction: ServerTransaction) -> bool:
+    return transaction.state not in (State.TRYING, State.PROCEEDING)
 
 
 def _has_one_via(response: Response) -> bool:
     rows = response.rows("Via")
     return len(rows) == 1 and ("," not in rows[0] or len(response.vias) == 1)
-
-
-def _stateless_tag(request: Request) -> str:
-    """A To tag that the same request always gets (RFC 3261 §8.2.7)."""
-    identity = f"{request.top_via}\n{request.get('Call-ID')}\n{request.get('CSeq')}"
-    return blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()

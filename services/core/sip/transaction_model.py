@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
 from services.core.address import Address, HostPort
@@ -38,6 +39,10 @@ class ClientKey(NamedTuple):
 
     branch: str
     method: str
+
+
+MergeKey: TypeAlias = tuple[str, str, int, str]
+"""Call-ID, From tag, CSeq number and method."""
 
 
 class FailureReason(StrEnum):
@@ -160,7 +165,8 @@ class ServerTransaction:
 
     def __init__(self, key: ServerKey, request: Request, flow: Flow, *, private: bool = False) -> None:
         self.key = key
-        self.request = request
+        self.request: Request | None = request
+        """None once nothing is owed any more."""
         self.flow = flow
         self.reliable = flow.reliable
         self.private = private
@@ -172,7 +178,7 @@ class ServerTransaction:
         """The last response, as it went out."""
         self.to_tag = ""
         """To tag of the last response: an RFC 2543 client's ACK carries it, and so does our answer to a CANCEL."""
-        self.merge_key: tuple[str, str, int, str] | None = None
+        self.merge_key: MergeKey | None = None
         self.interval = 0.0
         self.repeats = Input.TIMER_A
         self.retransmit_entry = 0
@@ -201,7 +207,8 @@ class ClientTransaction:
 
     def __init__(self, key: ClientKey, request: Request, flow: Flow, *, private: bool = False) -> None:
         self.key = key
-        self.request = request
+        self.request: Request | None = request
+        """None once nothing is owed any more."""
         self.flow = flow
         self.reliable = flow.reliable
         self.private = private
@@ -209,7 +216,7 @@ class ClientTransaction:
         self.state = State.CALLING if key.method == "INVITE" else State.TRYING
         via = request.top_via
         self.sent_by = (via.host, via.port)
-        self.kept = SendMessage(request.to_bytes(), flow)
+        self.kept: SendMessage | None = SendMessage(request.to_bytes(), flow)
         self.ack: SendMessage | None = None
         self.interval = 0.0
         self.repeats = Input.TIMER_A
@@ -257,6 +264,12 @@ def answer_path(request: Request, flow: Flow) -> tuple[Flow, Address | None]:
 def via_value(transport: str, sent_by: HostPort, new_branch: Callable[[], str]) -> str:
     """A Via value of ours, with a fresh branch, asking for `rport` (RFC 3581)."""
     return f"SIP/2.0/{transport.upper()} {sent_by};branch={new_branch()};rport"
+
+
+def stateless_tag(request: Request) -> str:
+    """A To tag that the same request always gets, for answers that leave no state (RFC 3261 §8.2.7)."""
+    identity = f"{request.top_via}\n{request.get('Call-ID')}\n{request.get('CSeq')}"
+    return blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=6).hexdigest()
 
 
 # --- requests of a hop -----------------------------------------------------------------------------------------------

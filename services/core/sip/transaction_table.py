@@ -20,6 +20,8 @@ Where this table goes beyond the RFCs' figures:
   CANCELLED is PROCEEDING after the CANCEL went out, with the 64*T1 that §9.1 gives the peer to end it.
 * A non-INVITE server never says 408 and says 100 only late (RFC 4320): GIVE_UP ends it in silence, and so does
   TIMER_ABANDON at 64*T1, when the client has stopped waiting.
+* Once nothing is owed a transaction only waits for copies. It LINGERs: it holds its last bytes and no more, does not
+  count against the bound on work in progress, and the oldest that lingers is evicted when too many do.
 * A failed transport tells the user only where an answer is still owed and cannot come another way: CALLING, TRYING.
   In PROCEEDING the peer opens a new connection to us (§18.2.2), and timers end the rest.
 
@@ -69,6 +71,8 @@ class Input(StrEnum):
     ACKNOWLEDGE = "2xx was acknowledged"
     CANCEL = "cancel"
     GIVE_UP = "no answer will be sent"
+    # From the layer.
+    EVICT = "no room for it any more"
     # From the clock. Letters are RFC 3261's and RFC 6026's.
     TIMER_A = "timer A"
     TIMER_B = "timer B"
@@ -104,6 +108,7 @@ class Action(StrEnum):
     TELL_ACK_MISSING = "tell the user that no ACK came"
     BACK_OFF = "retransmit later, at twice the interval"
     SLOW_DOWN = "retransmit later, at T2"
+    LINGER = "nothing is owed any more: keep little, and be the first to go when room is short"
     STOP_RETRANSMIT = "stop retransmitting"
     STOP_DEADLINE = "stop the deadline"
     START_A = "start timer A"
@@ -151,8 +156,8 @@ INVITE_CLIENT = _table(
             I.TIMER_B: (S.TERMINATED, (A.TELL_TIMEOUT,)),
             I.RECEIVE_100: (S.PROCEEDING, (A.STOP_RETRANSMIT, A.STOP_DEADLINE)),
             I.RECEIVE_1XX: (S.PROCEEDING, (A.STOP_RETRANSMIT, A.STOP_DEADLINE, A.DELIVER)),
-            I.RECEIVE_2XX: (S.ACCEPTED, (A.STOP_RETRANSMIT, A.DELIVER, A.START_M)),
-            I.RECEIVE_ERROR: (S.COMPLETED, (A.STOP_RETRANSMIT, A.SEND_ACK, A.DELIVER, A.START_D)),
+            I.RECEIVE_2XX: (S.ACCEPTED, (A.STOP_RETRANSMIT, A.DELIVER, A.LINGER, A.START_M)),
+            I.RECEIVE_ERROR: (S.COMPLETED, (A.STOP_RETRANSMIT, A.SEND_ACK, A.DELIVER, A.LINGER, A.START_D)),
             I.TRANSPORT_ERROR: (S.TERMINATED, (A.TELL_TRANSPORT,)),
             I.CANCEL: (S.CANCELLING, ()),
         },
@@ -161,30 +166,32 @@ INVITE_CLIENT = _table(
             I.TIMER_B: (S.TERMINATED, (A.TELL_TIMEOUT,)),
             I.RECEIVE_100: (S.CANCELLED, (A.STOP_RETRANSMIT, A.SEND_CANCEL, A.START_CANCEL)),
             I.RECEIVE_1XX: (S.CANCELLED, (A.STOP_RETRANSMIT, A.DELIVER, A.SEND_CANCEL, A.START_CANCEL)),
-            I.RECEIVE_2XX: (S.ACCEPTED, (A.STOP_RETRANSMIT, A.DELIVER, A.START_M)),
-            I.RECEIVE_ERROR: (S.COMPLETED, (A.STOP_RETRANSMIT, A.SEND_ACK, A.DELIVER, A.START_D)),
+            I.RECEIVE_2XX: (S.ACCEPTED, (A.STOP_RETRANSMIT, A.DELIVER, A.LINGER, A.START_M)),
+            I.RECEIVE_ERROR: (S.COMPLETED, (A.STOP_RETRANSMIT, A.SEND_ACK, A.DELIVER, A.LINGER, A.START_D)),
             I.TRANSPORT_ERROR: (S.TERMINATED, (A.TELL_TRANSPORT,)),
         },
         S.PROCEEDING: {
             I.RECEIVE_1XX: (S.PROCEEDING, (A.DELIVER,)),
-            I.RECEIVE_2XX: (S.ACCEPTED, (A.DELIVER, A.START_M)),
-            I.RECEIVE_ERROR: (S.COMPLETED, (A.SEND_ACK, A.DELIVER, A.START_D)),
+            I.RECEIVE_2XX: (S.ACCEPTED, (A.DELIVER, A.LINGER, A.START_M)),
+            I.RECEIVE_ERROR: (S.COMPLETED, (A.SEND_ACK, A.DELIVER, A.LINGER, A.START_D)),
             I.CANCEL: (S.CANCELLED, (A.SEND_CANCEL, A.START_CANCEL)),
         },
         S.CANCELLED: {
             I.RECEIVE_1XX: (S.CANCELLED, (A.DELIVER,)),
-            I.RECEIVE_2XX: (S.ACCEPTED, (A.DELIVER, A.START_M)),
-            I.RECEIVE_ERROR: (S.COMPLETED, (A.SEND_ACK, A.DELIVER, A.START_D)),
+            I.RECEIVE_2XX: (S.ACCEPTED, (A.DELIVER, A.LINGER, A.START_M)),
+            I.RECEIVE_ERROR: (S.COMPLETED, (A.SEND_ACK, A.DELIVER, A.LINGER, A.START_D)),
             I.TIMER_CANCEL: (S.TERMINATED, (A.TELL_TIMEOUT,)),
         },
         S.COMPLETED: {
             I.RECEIVE_ERROR: (S.COMPLETED, (A.RESEND_ACK,)),
             I.TRANSPORT_ERROR: (S.TERMINATED, ()),
             I.TIMER_D: (S.TERMINATED, ()),
+            I.EVICT: (S.TERMINATED, ()),
         },
         S.ACCEPTED: {
             I.RECEIVE_2XX: (S.ACCEPTED, (A.DELIVER,)),
             I.TIMER_M: (S.TERMINATED, ()),
+            I.EVICT: (S.TERMINATED, ()),
         },
     }
 )
@@ -197,20 +204,21 @@ CLIENT = _table(
             I.TIMER_F: (S.TERMINATED, (A.TELL_TIMEOUT,)),
             I.RECEIVE_100: (S.PROCEEDING, ()),
             I.RECEIVE_1XX: (S.PROCEEDING, (A.DELIVER,)),
-            I.RECEIVE_2XX: (S.COMPLETED, (A.STOP_RETRANSMIT, A.DELIVER, A.START_K)),
-            I.RECEIVE_ERROR: (S.COMPLETED, (A.STOP_RETRANSMIT, A.DELIVER, A.START_K)),
+            I.RECEIVE_2XX: (S.COMPLETED, (A.STOP_RETRANSMIT, A.DELIVER, A.LINGER, A.START_K)),
+            I.RECEIVE_ERROR: (S.COMPLETED, (A.STOP_RETRANSMIT, A.DELIVER, A.LINGER, A.START_K)),
             I.TRANSPORT_ERROR: (S.TERMINATED, (A.TELL_TRANSPORT,)),
         },
         S.PROCEEDING: {
             I.TIMER_E: (S.PROCEEDING, (A.RESEND, A.SLOW_DOWN)),
             I.TIMER_F: (S.TERMINATED, (A.TELL_TIMEOUT,)),
             I.RECEIVE_1XX: (S.PROCEEDING, (A.DELIVER,)),
-            I.RECEIVE_2XX: (S.COMPLETED, (A.STOP_RETRANSMIT, A.DELIVER, A.START_K)),
-            I.RECEIVE_ERROR: (S.COMPLETED, (A.STOP_RETRANSMIT, A.DELIVER, A.START_K)),
+            I.RECEIVE_2XX: (S.COMPLETED, (A.STOP_RETRANSMIT, A.DELIVER, A.LINGER, A.START_K)),
+            I.RECEIVE_ERROR: (S.COMPLETED, (A.STOP_RETRANSMIT, A.DELIVER, A.LINGER, A.START_K)),
             I.TRANSPORT_ERROR: (S.TERMINATED, (A.TELL_TRANSPORT,)),
         },
         S.COMPLETED: {
             I.TIMER_K: (S.TERMINATED, ()),
+            I.EVICT: (S.TERMINATED, ()),
         },
     }
 )
@@ -223,7 +231,7 @@ INVITE_SERVER = _table(
             I.SEND_100: (S.PROCEEDING, (A.STOP_DEADLINE, A.SEND)),
             I.SEND_1XX: (S.PROCEEDING, (A.STOP_DEADLINE, A.SEND)),
             I.SEND_2XX: (S.ACCEPTED, (A.SEND, A.START_2XX, A.START_L)),
-            I.SEND_ERROR: (S.COMPLETED, (A.SEND, A.START_G, A.START_H)),
+            I.SEND_ERROR: (S.COMPLETED, (A.SEND, A.LINGER, A.START_G, A.START_H)),
             I.GIVE_UP: (S.TERMINATED, ()),
             I.TIMER_TRYING: (S.PROCEEDING, (A.SEND_TRYING,)),
         },
@@ -231,21 +239,24 @@ INVITE_SERVER = _table(
             I.REQUEST: (S.COMPLETED, (A.RESEND,)),
             I.TIMER_G: (S.COMPLETED, (A.RESEND, A.BACK_OFF)),
             I.TIMER_H: (S.TERMINATED, ()),
+            I.EVICT: (S.TERMINATED, ()),
             I.ACK: (S.CONFIRMED, (A.STOP_RETRANSMIT, A.START_I)),
         },
         S.CONFIRMED: {
             I.TIMER_I: (S.TERMINATED, ()),
+            I.EVICT: (S.TERMINATED, ()),
         },
         S.ACCEPTED: {
             I.SEND_2XX: (S.ACCEPTED, (A.SEND,)),
             I.TIMER_2XX: (S.ACCEPTED, (A.RESEND, A.BACK_OFF)),
             I.ACK: (S.ACCEPTED, (A.DELIVER_ACK,)),
-            I.ACKNOWLEDGE: (S.ACKNOWLEDGED, (A.STOP_RETRANSMIT,)),
+            I.ACKNOWLEDGE: (S.ACKNOWLEDGED, (A.STOP_RETRANSMIT, A.LINGER)),
             I.TIMER_L: (S.TERMINATED, (A.TELL_ACK_MISSING,)),
         },
         S.ACKNOWLEDGED: {
             I.ACK: (S.ACKNOWLEDGED, (A.DELIVER_ACK,)),
             I.TIMER_L: (S.TERMINATED, ()),
+            I.EVICT: (S.TERMINATED, ()),
         },
     }
 )
@@ -255,21 +266,22 @@ SERVER = _table(
     {
         S.TRYING: {
             I.SEND_100: (S.PROCEEDING, (A.SEND, A.START_ABANDON)),
-            I.SEND_2XX: (S.COMPLETED, (A.SEND, A.START_J)),
-            I.SEND_ERROR: (S.COMPLETED, (A.SEND, A.START_J)),
+            I.SEND_2XX: (S.COMPLETED, (A.SEND, A.LINGER, A.START_J)),
+            I.SEND_ERROR: (S.COMPLETED, (A.SEND, A.LINGER, A.START_J)),
             I.GIVE_UP: (S.TERMINATED, ()),
             I.TIMER_TRYING: (S.PROCEEDING, (A.SEND_TRYING, A.START_ABANDON)),
         },
         S.PROCEEDING: {
             I.REQUEST: (S.PROCEEDING, (A.RESEND,)),
-            I.SEND_2XX: (S.COMPLETED, (A.SEND, A.START_J)),
-            I.SEND_ERROR: (S.COMPLETED, (A.SEND, A.START_J)),
+            I.SEND_2XX: (S.COMPLETED, (A.SEND, A.LINGER, A.START_J)),
+            I.SEND_ERROR: (S.COMPLETED, (A.SEND, A.LINGER, A.START_J)),
             I.GIVE_UP: (S.TERMINATED, ()),
             I.TIMER_ABANDON: (S.TERMINATED, ()),
         },
         S.COMPLETED: {
             I.REQUEST: (S.COMPLETED, (A.RESEND,)),
             I.TIMER_J: (S.TERMINATED, ()),
+            I.EVICT: (S.TERMINATED, ()),
         },
     }
 )

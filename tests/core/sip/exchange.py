@@ -72,11 +72,15 @@ def read(data: bytes) -> Request | Response:
 class Driven:
     """A layer, its clock, and everything it has said since the last look."""
 
-    def __init__(self, transport: str = "udp", *, limit: int = 1000, timers: Timers | None = None) -> None:
+    def __init__(
+        self, transport: str = "udp", *, limit: int = 1000, linger_limit: int = 1000, timers: Timers | None = None
+    ) -> None:
         self.now = 100.0
         self.flow = FLOWS[transport]
         branches = (f"z9hG4bKfresh{number}" for number in itertools.count(1))
-        self.layer = TransactionLayer(timers=timers, limit=limit, new_branch=lambda: next(branches))
+        self.layer = TransactionLayer(
+            timers=timers, limit=limit, linger_limit=linger_limit, new_branch=lambda: next(branches)
+        )
         self.said: list[Output] = []
 
     def hear(self, message: Request | Response, flow: Flow | None = None) -> list[Output]:

@@ -233,19 +233,59 @@ def test_the_reserve_is_bounded_too() -> None:
     assert driven.layer.stats["overload"] == 18
 
 
-def test_a_full_layer_takes_requests_again_when_others_have_ended() -> None:
+def test_a_full_layer_takes_requests_again_when_others_are_answered() -> None:
     driven = Driven(limit=1)
     request = a_request()
-    driven.answer(driven.arrived(request), request, 200)
-    assert driven.hear(a_request(branch="z9hG4bKb", call_id="b")) != []
-    driven.wait(33)
-    driven.arrived(a_request(branch="z9hG4bKb", call_id="b"))
+    key = driven.arrived(request)
+    other = a_request(branch="z9hG4bKb", call_id="b")
+    assert sent_starts(driven.hear(other)) == ["SIP/2.0 503 Service Unavailable"]
+    driven.answer(key, request, 200)
+    driven.arrived(other)
+
+
+def test_requests_that_are_answered_make_room_for_others() -> None:
+    driven = Driven(limit=2)
+    for number in range(50):
+        request = a_request("INVITE" if number % 2 else "OPTIONS", branch=f"z9hG4bK{number}", call_id=f"call-{number}")
+        driven.answer(driven.arrived(request), request, 486)
+    assert driven.layer.in_progress == 0
+    assert len(driven.layer) == 50
+    assert driven.layer.stats["overload"] == 0
+
+
+def test_the_oldest_that_lingers_is_forgotten_when_too_many_do() -> None:
+    driven = Driven(linger_limit=3)
+    keys = []
+    for number in range(5):
+        request = a_request(branch=f"z9hG4bK{number}", call_id=f"call-{number}")
+        keys.append(driven.arrived(request))
+        driven.answer(keys[-1], request, 200)
+    assert [driven.layer.state_of(key) for key in keys] == [None, None, *[State.COMPLETED] * 3]
+    assert driven.layer.stats["evicted"] == 2
+    assert [output.key for output in driven.said if isinstance(output, TransactionEnded)] == keys[:2]
+    driven.wait(40)
+    assert len(driven.layer) == driven.layer.in_progress == 0
+
+
+def test_what_lingers_holds_no_request() -> None:
+    driven = Driven()
+    request = a_request("INVITE")
+    key = driven.arrived(request)
+    driven.answer(key, request, 200)
+    assert driven.layer._servers[key].request is request, "a 2xx is repeated until its ACK comes"
+    driven.layer.acknowledged(key)
+    assert driven.layer._servers[key].request is None
+    asked = our_request()
+    client_key = driven.ask(asked)
+    driven.hear(a_response(asked, 200))
+    assert driven.layer._clients[client_key].request is None
+    assert driven.layer._clients[client_key].kept is None
 
 
 # --- any input -------------------------------------------------------------------------------------------------------
 
 HAPPENINGS = [
-    *("invite", "options", "ack", "cancel", "respond", "acknowledge", "abandon"),
+    *("invite", "options", "ack", "cancel", "respond", "respond once", "acknowledge", "abandon"),
     *("ask invite", "ask options", "response", "user cancel", "transport", "wait"),
 ]
 EVENTS = st.lists(
@@ -263,7 +303,7 @@ EVENTS = st.lists(
 def test_any_sequence_of_events_is_survived_and_told_consistently(
     events: list[tuple[str, int, int, float]], transport: str
 ) -> None:
-    driven = Driven(transport, limit=6)
+    driven = Driven(transport, limit=6, linger_limit=3)
     for event in events:
         happen(driven, *event)
     finals: dict[object, int] = {}
@@ -295,7 +335,8 @@ def happen(driven: Driven, what: str, number: int, status: int, seconds: float) 
     if what in ("invite", "options", "ack", "cancel"):
         driven.hear(a_request(what.upper(), branch=branch, call_id=f"call-{number}"))
     elif what == "response" and clients:
-        driven.hear(a_response(clients[number % len(clients)].request, status))
+        asked = clients[number % len(clients)]
+        driven.hear(a_response(asked.request or our_request(asked.key.method, branch=asked.key.branch), status))
     elif what == "user cancel" and clients:
         driven.cancel(clients[number % len(clients)].key)
     elif what.startswith("ask"):
@@ -307,17 +348,24 @@ def happen(driven: Driven, what: str, number: int, status: int, seconds: float) 
     elif servers:
         server = servers[number % len(servers)]
         if what == "respond":
-            driven._note(layer.respond(server.key, make_response(server.request, status, to_tag="t"), driven.now))
+            driven._note(layer.respond(server.key, an_answer(server.request, status), driven.now))
+        elif what == "respond once":
+            driven._note(layer.respond_once(server.key, an_answer(server.request, max(status, 300)), driven.now))
         elif what == "acknowledge":
             layer.acknowledged(server.key)
         elif what == "abandon":
             driven._note(layer.abandon(server.key, driven.now))
 
 
+def an_answer(request: Request | None, status: int) -> Response:
+    """The user's answer; the user holds the request itself, the layer does not for ever."""
+    return make_response(request or a_request("INVITE"), status, to_tag="t")
+
+
 def settle(driven: Driven) -> None:
     """End what only its user can end, then let the timers end the rest."""
     for server in list(driven.layer._servers.values()):
-        driven._note(driven.layer.respond(server.key, make_response(server.request, 500, to_tag="t"), driven.now))
+        driven._note(driven.layer.respond(server.key, an_answer(server.request, 500), driven.now))
     for client in list(driven.layer._clients.values()):
         if client.key.method == "INVITE":
             driven.cancel(client.key)

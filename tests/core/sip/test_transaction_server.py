@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from services.core.sip.message import Request, Response
+from services.core.sip.message import Request, Response, make_response
 from services.core.sip.timers import Timers
 from services.core.sip.transaction import (
     AckArrived,
@@ -16,6 +16,7 @@ from services.core.sip.transaction import (
     SendMessage,
     ServerKey,
     TransactionEnded,
+    stateless_tag,
 )
 from services.core.sip.transaction_table import State
 from tests.core.sip.exchange import Driven, a_request, sent, sent_starts
@@ -174,6 +175,33 @@ def test_abandoned_request_is_forgotten_without_an_answer() -> None:
     assert driven.layer.abandon(key, driven.now) == []
     assert driven.layer.next_timer() is None
     assert isinstance(driven.hear(request)[0], RequestArrived)
+
+
+def test_challenge_sent_once_leaves_nothing_behind_and_each_copy_costs_one_answer() -> None:
+    """RFC 3261 26.3.2.4: no state and no repetition for a stranger."""
+    driven = Driven()
+    request = a_request("INVITE")
+    tags = set()
+    for _ in range(3):
+        key = driven.arrived(request)
+        outputs = driven.layer.respond_once(key, make_response(request, 401, to_tag=stateless_tag(request)), driven.now)
+        assert [type(output) for output in outputs] == [SendMessage, TransactionEnded]
+        tags.add(sent(outputs)[0].to_tag)
+        assert driven.wait(100) == []
+    assert len(tags) == 1
+    assert len(driven.layer) == 0
+    ack = a_request("ACK", to_tag=tags.pop())
+    assert driven.hear(ack) == [AckArrived(ack, driven.flow)]
+
+
+def test_what_was_answered_is_not_answered_once_more() -> None:
+    driven = Driven()
+    request = a_request("INVITE")
+    key = driven.arrived(request)
+    driven.answer(key, request, 200)
+    assert driven.layer.respond_once(key, make_response(request, 401), driven.now) == []
+    assert driven.layer.state_of(key) is State.ACCEPTED
+    assert driven.layer.stats["late_answers"] == 1
 
 
 # --- CANCEL ----------------------------------------------------------------------------------------------------------

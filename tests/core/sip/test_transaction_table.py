@@ -61,8 +61,10 @@ FIGURES = {
         completed    300-699 received   completed   s
         completed    transport error    terminated  -
         completed    timer D            terminated  -
+        completed    no room for it any more terminated -
         accepted     2xx received       accepted    u
         accepted     timer M            terminated  -
+        accepted     no room for it any more terminated -
     """,
     "client": """
         trying       timer E            trying      s
@@ -79,6 +81,7 @@ FIGURES = {
         proceeding   300-699 received   completed   u
         proceeding   transport error    terminated  u
         completed    timer K            terminated  -
+        completed    no room for it any more terminated -
     """,
     "INVITE server": """
         proceeding   request again      proceeding  s
@@ -91,8 +94,10 @@ FIGURES = {
         completed    request again      completed   s
         completed    timer G            completed   s
         completed    timer H            terminated  -
+        completed    no room for it any more terminated -
         completed    ack                confirmed   -
         confirmed    timer I            terminated  -
+        confirmed    no room for it any more terminated -
         accepted     2xx to send        accepted    s
         accepted     timer of the 2xx   accepted    s
         accepted     ack                accepted    u
@@ -100,6 +105,7 @@ FIGURES = {
         accepted     timer L            terminated  u
         acknowledged ack                acknowledged u
         acknowledged timer L            terminated  -
+        acknowledged no room for it any more terminated -
     """,
     "server": """
         trying       100 to send        proceeding  s
@@ -114,6 +120,7 @@ FIGURES = {
         proceeding   timer of the silent user terminated -
         completed    request again      completed   s
         completed    timer J            terminated  -
+        completed    no room for it any more terminated -
     """,
 }
 
