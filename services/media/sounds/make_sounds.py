@@ -56,6 +56,14 @@ TUNE: Final = (
 )
 BEAT_S: Final = 0.6
 
+PROGRESS: Final = {
+    # name: frequencies (Hz), then seconds on and off; one turn of it is the file, which is played without end
+    "ringback": ((440, 480), 2.0, 4.0),
+    "busy": ((480, 620), 0.5, 0.5),
+    "congestion": ((480, 620), 0.25, 0.25),
+}
+"""What an answered caller hears of a call's progress: the precise tone plan of North America (ITU-T E.180)."""
+
 
 def main() -> None:
     """Write every file."""
@@ -63,6 +71,8 @@ def main() -> None:
         write(name, speak(text))
     write("beep", beep())
     write("moh/default", tune())
+    for name, (frequencies_hz, on_s, off_s) in PROGRESS.items():
+        write(name, progress_tone(frequencies_hz, on_s, off_s))
 
 
 def write(name: str, samples: Samples) -> None:
@@ -75,6 +85,14 @@ def write(name: str, samples: Samples) -> None:
         file.setframerate(RATE_HZ)
         file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
     print(f"{path.relative_to(HERE)}: {len(samples) / RATE_HZ:.2f} s")
+
+
+def progress_tone(frequencies_hz: tuple[int, ...], on_s: float, off_s: float) -> Samples:
+    """Equal sines for a time, then silence; faded over 5 ms so that it does not click."""
+    seconds = np.arange(round(on_s * RATE_HZ)) / RATE_HZ
+    sound = sum(np.sin(2 * np.pi * frequency * seconds) for frequency in frequencies_hz) / len(frequencies_hz)
+    ramp = np.minimum(1.0, np.minimum(seconds, on_s - seconds) / 0.005)
+    return np.concatenate([sound * ramp * TUNE_PEAK, np.zeros(round(off_s * RATE_HZ))])
 
 
 def speak(text: str) -> Samples:
