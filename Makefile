@@ -27,10 +27,13 @@ test: $(VENV)/.installed-dev
 	[ $$checked -eq 0 ] && [ $$tested -eq 0 ]
 
 check: $(VENV)/.installed-dev
-	@echo '--- ruff'; $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . \
-	  || { $(BIN)/ruff format --diff --quiet . | head -20; exit 1; }
-	@echo '--- mypy'; $(BIN)/mypy
-	@echo '--- import-linter'; $(BIN)/lint-imports --no-logo
+	@status=0; \
+	run() { echo "--- $$*"; $(BIN)/"$$@" || status=1; }; \
+	run ruff check --output-format concise .; \
+	run ruff format --check .; \
+	run mypy; \
+	run lint-imports --no-logo; \
+	exit $$status
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .

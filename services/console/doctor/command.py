@@ -29,7 +29,7 @@ def doctor(options: Options, env: Mapping[str, str], console: Console | None = N
         key = key_file.read_bytes()
     except OSError as error:
         complain(
-            f"{key_file}: {error.strerror}: no PBX has run with this data directory; start it, or give the --data it has"
+            f"{key_file}: {error.strerror}: no PBX has run with this data directory (start it, or give its --data)"
         )
         return EXIT_START
     healthy = asyncio.run(_examine_all(targets(settings.sip.listeners), key, console))

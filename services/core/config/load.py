@@ -43,7 +43,9 @@ def load_settings(
     findings = Findings()
     environment = {**env, **(overrides or {})}
     sip = read_sip(_read(folder, "sip.conf", findings).sections, environment, findings)
-    families = sorted({listener.address.family for listener in sip.listeners}, key=lambda family: family.value, reverse=True)
+    families = sorted(
+        {listener.address.family for listener in sip.listeners}, key=lambda family: family.value, reverse=True
+    )
     rtp = read_rtp(_read(folder, "rtp.conf", findings).sections, folder, families, environment, findings)
     pbx = read_pbx(_read(folder, "pbx.conf", findings).sections, folder, environment, findings)
     _check_ports(sip, rtp, findings)

@@ -72,7 +72,8 @@ def tcp_from(source: Address | None, remote: Address) -> socket.socket:
 def _stream(address: Address) -> socket.socket:
     """A TCP socket that sends at once: Nagle's algorithm makes each second message wait for a delayed ACK, 40 ms.
 
-    Connections taken from a listener have its option; the event loop would set it only on sockets whose protocol is named.
+    Connections taken from a listener have its option; the event loop would set it only on sockets whose protocol is
+    named.
     """
     kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
     sock = socket.socket(address.family.af, kind, socket.IPPROTO_TCP)
