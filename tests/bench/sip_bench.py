@@ -25,6 +25,7 @@ from services.sip_edge.transport import SipTransport
 
 FLOW = Flow("udp", Address("192.0.2.1", 5060), Address("192.0.2.9", 5070), 1)
 BATCH = 100
+RUNS = 5
 
 
 def request_bytes(number: int) -> bytes:
@@ -36,13 +37,24 @@ def request_bytes(number: int) -> bytes:
     ).encode()
 
 
-def measured(label: str, rounds: int, work: Callable[[], object]) -> float:
-    """Run and print one line; returns seconds of CPU."""
-    started = time.process_time()
-    work()
-    spent = time.process_time() - started
-    print(f"{label:<58} {spent / rounds * 1e6:7.1f} us")
-    return spent
+class Figures:
+    """The best of several runs, for a machine has other things to do."""
+
+    def __init__(self) -> None:
+        self.best_us: dict[str, float] = {}
+
+    def note(self, label: str, seconds: float, rounds: int) -> None:
+        self.best_us[label] = min(self.best_us.get(label, float("inf")), seconds / rounds * 1e6)
+
+    def measure(self, label: str, rounds: int, work: Callable[[], object]) -> None:
+        """Run a piece of work and note its CPU."""
+        started = time.process_time()
+        work()
+        self.note(label, time.process_time() - started, rounds)
+
+    def show(self) -> None:
+        for label, figure in self.best_us.items():
+            print(f"{label:<58} {figure:7.1f} us")
 
 
 def requests(rounds: int) -> list[Request]:
@@ -50,12 +62,12 @@ def requests(rounds: int) -> list[Request]:
     return [request for request in found if isinstance(request, Request)]
 
 
-def layers(rounds: int) -> None:
+def layers(figures: Figures, rounds: int) -> None:
     """Parsing, printing, and a server and a client transaction a round."""
     data = [request_bytes(number) for number in range(rounds)]
-    measured("parse a request", rounds, lambda: [parse_message(octets) for octets in data])
+    figures.measure("parse a request", rounds, lambda: [parse_message(octets) for octets in data])
     parsed = requests(rounds)
-    answer = measured(
+    figures.measure(
         "make and print a response",
         rounds,
         lambda: [make_response(r, 200, to_tag="t").to_bytes() for r in parsed],
@@ -72,7 +84,7 @@ def layers(rounds: int) -> None:
             layer.handle_timers(now)
             layer.next_timer()
 
-    served = measured("server transaction, response included", rounds, serve)
+    figures.measure("server transaction, response included", rounds, serve)
     ours = requests(rounds)
     responses = [parse_message(make_response(request, 200, to_tag="t").to_bytes()) for request in ours]
 
@@ -84,11 +96,10 @@ def layers(rounds: int) -> None:
             layer.handle_timers(now)
             layer.next_timer()
 
-    measured("client transaction, printing the request included", rounds, ask)
-    print(f"{'server transaction beyond the response':<58} {(served - answer) / rounds * 1e6:7.1f} us")
+    figures.measure("client transaction, printing the request included", rounds, ask)
 
 
-async def transport(host: str, asked: str, rounds: int) -> None:
+async def transport(figures: Figures, host: str, asked: str, rounds: int) -> None:
     """Datagrams in and answers out through real sockets; the peer's own cost is taken off."""
     answer = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -113,15 +124,18 @@ async def transport(host: str, asked: str, rounds: int) -> None:
             spent += time.process_time() - started
             for _ in range(BATCH):
                 phone.recv(4096)
-    print(f"{f'datagram in, answer out, listening on {host}':<58} {spent / rounds * 1e6:7.1f} us")
+    figures.note(f"datagram in, answer out, listening on {host}", spent, rounds)
     await sip.close()
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-    layers(rounds)
-    for host, asked in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1"), ("::", "::1")):
-        uvloop.run(transport(host, asked, rounds))
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
+    figures = Figures()
+    for _ in range(RUNS):
+        layers(figures, rounds)
+        for host, asked in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1"), ("::", "::1")):
+            uvloop.run(transport(figures, host, asked, rounds))
+    figures.show()
 
 
 if __name__ == "__main__":
