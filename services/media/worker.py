@@ -211,8 +211,7 @@ class Worker:
     def _delete(self, message: Message) -> Message:
         """Without `to-tag` the whole call; `to-tag` alone that party; both tags both, as a BYE ends a dialog."""
         call = self._calls.get(_text(message, "call-id"))
-        to_tag = message.get("to-tag")
-        from_tag = message.get("from-tag")
+        to_tag, from_tag = (_text(message, key) if message.get(key) else "" for key in ("to-tag", "from-tag"))
         if call is None or (to_tag and to_tag not in call.parties):
             return {"result": replies.OK, "warning": NOTHING_TO_DELETE}
         reply = {"result": replies.OK, **report(call, self._clock())}

@@ -85,7 +85,12 @@ class Applications:
             pending = self._perform(result.action)
 
     def _environment(self, values: Mapping[tuple[str, str], str | None] | None) -> api.Environment:
-        return api.Environment(now_s=self._call.surroundings.unix_s(), call=self._facts, values=values or {})
+        return api.Environment(
+            now_s=self._call.surroundings.unix_s(),
+            timezone=self._call.settings.timezone,
+            call=self._facts,
+            values=values or {},
+        )
 
     # --- effects -----------------------------------------------------------------------------------------------
 
@@ -168,8 +173,8 @@ class Applications:
         if turn == self._turn:
             self.advance(api.Fetched(), values)
 
-    def _leave_action(self) -> None:
-        """Another action takes over: stop what the outstanding one has going."""
+    def _leave_action(self) -> api.Dialled | None:
+        """Another action takes over: stop what the outstanding one has going. Returns what a Dial came to."""
         self._call.stop_timer(_TIMER)
         if self._playing:
             self._playing = False
@@ -178,8 +183,7 @@ class Applications:
             self._echoing = False
             self._call.caller.connect_application(lambda _ok: None, echo=Echo.OFF)
         dial, self.dial = self.dial, None
-        if dial is not None:
-            dial.abandon()
+        return dial.abandon() if dial is not None else None
 
     def _answer(self) -> api.Input | None:
         call = self._call
@@ -269,7 +273,7 @@ class Applications:
 
     def _music(self, action: api.Music) -> None:
         self._wait(action.seconds)
-        self._start_playing((self._call.settings.hold_music,), 0)
+        self._start_playing((self._call.settings.music(action.class_name),), 0)
 
     # --- what the caller and the worker do -----------------------------------------------------------------------
 
@@ -286,6 +290,6 @@ class Applications:
 
     def hung_up(self, cause: int) -> None:
         """The caller's leg is over: `h` runs."""
-        self._leave_action()
+        dialled = self._leave_action()
         self._action = api.Continue()
-        self.advance(api.HungUp(cause))
+        self.advance(api.HungUp(cause, dialled))

@@ -95,7 +95,7 @@ class Dial:
     def _play_music(self, ok: bool) -> None:
         if ok and self._then is not None and self._winner is None:
             self._call.caller.progress()
-            self._play_tone(self._call.settings.hold_music)
+            self._play_tone(self._call.settings.music(self._action.music_class or ""))
 
     def _play_tone(self, name: str) -> None:
         if not self._tone:
@@ -326,20 +326,24 @@ class Dial:
                 call.emit(LegEnded(leg=branch.leg, status=487, reason="Cancelled", cause=16, by="local"))
                 call.ending.release_media(branch.leg)
 
-    def abandon(self) -> None:
-        """The caller is gone, or another action takes over: cancel what rings, hang up what answered."""
+    def abandon(self) -> api.Dialled | None:
+        """The caller is gone, or another action takes over: cancel what rings, hang up what answered.
+
+        Returns what the Dial came to; None if it was over already.
+        """
         if self._then is None:
-            return
+            return None
         self._then = None
         self._call.stop_timer(_TIMER)
         self._stop_tone()
         self._cancel_others(self._winner)
+        outcome = api.Dialled("CANCEL")
         if self._winner is not None and not self._winner.over:
             self._winner.over = True
             self._call.ending.say_bye(self._winner.leg)
-            self._call.emit(DialEnded(status="ANSWER"))
-        else:
-            self._call.emit(DialEnded(status="CANCEL"))
+            outcome = self._conversation(self._winner)
+        self._call.emit(DialEnded(status=outcome.status))
+        return outcome
 
     def callee_hung_up(self, leg: str) -> bool:
         """A BYE of `leg` came. True if that was the bridged callee: the Dial is over with ANSWER."""
@@ -347,18 +351,20 @@ class Dial:
         if winner is None or winner.leg != leg or winner.over:
             return False
         winner.over = True
-        now_s = self._call.surroundings.unix_s()
-        self._finish(
-            api.Dialled(
-                "ANSWER",
-                cause=causes.NORMAL_CLEARING,
-                answered_time_s=now_s - self._answered_s,
-                dialed_time_s=now_s - self._started_s,
-                peer=winner.destination.channel,
-                peer_number=winner.target.partition("/")[2],
-            )
-        )
+        self._finish(self._conversation(winner))
         return True
+
+    def _conversation(self, winner: _Branch) -> api.Dialled:
+        """What a Dial that was answered comes to."""
+        now_s = self._call.surroundings.unix_s()
+        return api.Dialled(
+            "ANSWER",
+            cause=causes.NORMAL_CLEARING,
+            answered_time_s=now_s - self._answered_s,
+            dialed_time_s=now_s - self._started_s,
+            peer=winner.destination.channel,
+            peer_number=winner.target.partition("/")[2],
+        )
 
     def _finish_if_nobody_is_left(self) -> None:
         if self._then is None or self._locating or self._winner is not None:

@@ -69,9 +69,14 @@ class CallSettings:
     user_agent: str = "Sixfold PBX"
     max_ring_s: float = 300.0
     """A Dial without a timeout rings this long."""
-    hold_music: str = "moh/default"
     ringback: str = "ringback"
     """Prompt an answered caller hears while a callee rings."""
+    timezone: str = "UTC"
+    """IANA name of the zone the dialplan's times are meant in."""
+
+    def music(self, name: str = "") -> str:
+        """The prompt of a music class; empty is the default class."""
+        return f"moh/{name or 'default'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

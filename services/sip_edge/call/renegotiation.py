@@ -227,7 +227,7 @@ class Renegotiation:
         if exchange.peer == APPLICATION:
             return
         if held and way is not Direction.INACTIVE:
-            call.media(Play(exchange.peer, (call.settings.hold_music,), 0))
+            call.media(Play(exchange.peer, (call.settings.music(),), 0))
         else:
             call.media(StopPlaying(exchange.peer))
 

@@ -25,14 +25,15 @@ def pack(state: CallState, execution: dict[str, Any] | None) -> bytes:
             "ended": state.ended,
             "reported": sorted(state.reported),
             "execution": execution,
-        }
+        },
+        unicode_errors="surrogateescape",  # what phones say need not be UTF-8
     )
     return packed
 
 
 def unpack(data: bytes) -> tuple[CallState, dict[str, Any] | None]:
     """The state `pack` was given. Fields that are not known any more are dropped, new ones have their defaults."""
-    read = msgpack.unpackb(data)
+    read = msgpack.unpackb(data, unicode_errors="surrogateescape")
     legs = {}
     for row in read["legs"]:
         values = {name: value for name, value in zip(read["fields"], row, strict=True) if name in _LEG_FIELDS}

@@ -135,7 +135,7 @@ class Harness:
         text = "".join(f"{line}\r\n" for line in lines) + extra
         if body:
             text += "Content-Type: application/sdp\r\n"
-        parsed = parse_message(f"{text}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        parsed = parse_message(f"{text}Content-Length: {len(body)}\r\n\r\n".encode("utf-8", "surrogateescape") + body)
         assert isinstance(parsed, Request)
         return parsed
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.core.events.catalogue import ApplicationStarted, CallEnded, PlaybackStarted
 from services.sip_edge.call import effects as fx
+from tests.sip_edge.call.conftest import Make
 from tests.sip_edge.call.harness import Harness, sdp
 
 
@@ -131,3 +132,19 @@ def test_a_late_offer_is_prompted_only_after_the_ack(harness: Harness) -> None:
     assert not [entry for entry in harness.media if isinstance(entry, fx.Play)]
     harness.from_leg("a", "ACK", body=sdp("192.0.2.11"), cseq=1)
     assert harness.media[-1] == fx.Play("a", ("hello-world",))
+
+
+def test_h_sees_how_the_dial_went_that_the_caller_ended(make: Make) -> None:
+    dialplan = "[internal]\nexten => 2,1,Dial(SIP/dev2)\nexten => h,1,Set(DB(last/status)=${DIALSTATUS})\n"
+    harness = make(dialplan)
+    harness.start("2")
+    harness.answers("b1", 200, sdp("192.0.2.12"))
+    harness.from_leg("a", "ACK", cseq=1)
+    harness.from_leg("a", "BYE")
+    assert harness.values == {("db", "last/status"): "ANSWER"}
+
+
+def test_what_a_phone_says_need_not_be_utf8(make: Make) -> None:
+    harness = make()
+    harness.start("\udcff\udcfe")
+    assert harness.statuses[-1] == 404
