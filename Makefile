@@ -46,6 +46,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m services.core.events.document > docs/events.md
 	$(BIN)/python -m services.core.events.asyncapi > docs/asyncapi.yaml
 	$(BIN)/python -m services.core.metrics.document > docs/metrics.md
+	$(BIN)/python -m services.core.sip.document > docs/transactions.md
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

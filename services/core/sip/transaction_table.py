@@ -22,8 +22,8 @@ Where this table goes beyond the RFCs' figures:
   TIMER_ABANDON at 64*T1, when the client has stopped waiting.
 * Once nothing is owed a transaction only waits for copies. It LINGERs: it holds its last bytes and no more, does not
   count against the bound on work in progress, and the oldest that lingers is evicted when too many do.
-* A failed transport tells the user only where an answer is still owed and cannot come another way: CALLING, TRYING.
-  In PROCEEDING the peer opens a new connection to us (§18.2.2), and timers end the rest.
+* A failed transport is told to the user of a client where an answer is owed. A ringing INVITE is left alone: its peer
+  answers over a new connection (§18.2.2). Servers never hear of it: their answers reconnect, or timers end them.
 
 A pair that is not written here leaves the state and does nothing: a copy of something already done, or a wish of
 the user that came too late (an answer after the final answer). `step` is total.
@@ -108,7 +108,7 @@ class Action(StrEnum):
     TELL_ACK_MISSING = "tell the user that no ACK came"
     BACK_OFF = "retransmit later, at twice the interval"
     SLOW_DOWN = "retransmit later, at T2"
-    LINGER = "nothing is owed any more: keep little, and be the first to go when room is short"
+    LINGER = "keep little and wait for copies"
     STOP_RETRANSMIT = "stop retransmitting"
     STOP_DEADLINE = "stop the deadline"
     START_A = "start timer A"
