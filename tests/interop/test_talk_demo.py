@@ -85,9 +85,10 @@ def test_dev1_dials_2_and_hears_hello_world(pbx: Pbx, dev1: Phone) -> None:
     original = Recording.read(Path(str(files("services.media") / "sounds" / "hello-world.wav")))
     assert likeness(heard, original) > 0.9
     assert call.stats()["mos"] > 4
-    record = pbx.cdrs()[-1]
-    assert (record["src"], record["dst"], record["lastapp"]) == ("dev1", "2", "Hangup")
-    assert (record["disposition"], record["a_family"], record["duration"]) == ("ANSWERED", "ip6", 1)
+    record = pbx.cdr(dst="2")
+    assert (record["src"], record["lastapp"], record["disposition"]) == ("dev1", "Hangup", "ANSWERED")
+    assert record["a_family"] == "ip6"
+    assert record["billsec"] >= 1
 
 
 def test_the_answer_is_the_one_of_the_slide_with_its_brackets_right(dev1: Phone) -> None:
@@ -117,7 +118,7 @@ def test_they_call_each_other_by_extension(pbx: Pbx, dev1: Phone, dev2: Phone, n
     assert other.listen(0.5).last(0.3).share_of(1000) > 0.9
     call.hangup()
     other.closed()
-    record = pbx.cdrs()[-1]
-    assert (record["dst"], record["disposition"], record["lastdata"]) == (number, "ANSWERED", f"SIP/{ringing}")
+    record = pbx.cdr(dst=number)
+    assert (record["disposition"], record["lastdata"]) == ("ANSWERED", f"SIP/{ringing}")
     assert (record["a_family"], record["b_family"]) == ("ip6", "ip6")
     assert pbx.rows("calls", "--json") == []

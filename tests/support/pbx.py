@@ -14,7 +14,7 @@ from typing import Any
 from services.core.address import Address, Family
 from tests.support.inprocess import EXTENSIONS_CONF
 from tests.support.netns import Namespace
-from tests.support.processes import PATIENCE_S, Program, Programs, free_port, free_ports, run
+from tests.support.processes import PATIENCE_S, Program, Programs, free_port, free_ports, run, until
 
 _LOOPBACK = {Family.IP4: "127.0.0.1", Family.IP6: "::1"}
 _SIP_PORT = 5060
@@ -108,9 +108,20 @@ class Pbx:
         """The call detail records, oldest first."""
         return self.rows("cdr", "--json")
 
-    def events(self) -> list[dict[str, Any]]:
-        """The whole history, oldest first."""
-        return self.rows("events", "export")
+    def cdr(self, *media: str, **fields: Any) -> dict[str, Any]:
+        """The latest record with these fields and the media of these sides (`a`, `b`), as soon as it is there."""
+
+        def found() -> dict[str, Any] | None:
+            for record in reversed(self.cdrs()):
+                if fields.items() <= record.items() and all(record[f"{side}_codec"] for side in media):
+                    return record
+            return None
+
+        return until(found, f"a call detail record with {fields}", every_s=0.1)
+
+    def events(self, call: str = "") -> list[dict[str, Any]]:
+        """The whole history, or that of one call, oldest first."""
+        return self.rows("events", "export", *(["--call", call] if call else []))
 
     def metric(self, name: str) -> float:
         """The sum over all labels of a metric; of a PBX on loopback."""

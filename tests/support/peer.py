@@ -52,10 +52,14 @@ class Traced:
         return next(rows, "").partition(":")[2].strip()
 
     @property
+    def addresses(self) -> list[str]:
+        """The lines of the session description that have addresses: origin, connections, RTCP, candidates."""
+        return [line for line in self.sdp.split("\r\n") if line.startswith(("o=", "c=", "a=rtcp:", "a=candidate:"))]
+
+    @property
     def families(self) -> set[str]:
-        """`IP4`, `IP6`: every address type that the session description names, of origin, connection and RTCP."""
-        words = (line.split() for line in self.sdp.split("\r\n") if line.startswith(("o=", "c=", "a=rtcp:")))
-        return {word for line in words for word in line if word in ("IP4", "IP6")}
+        """`IP4`, `IP6`: every address type that the session description names."""
+        return {word for line in self.addresses for word in line.split() if word in ("IP4", "IP6")}
 
 
 class Phone:
@@ -160,10 +164,17 @@ class PeerCall:
         self.phone.do("hangup", call=self.number)
 
     def hold(self) -> None:
-        self.phone.do("hold", call=self.number)
+        """Put the other side on hold; returns when it has agreed."""
+        self._renegotiate("hold")
 
     def resume(self) -> None:
-        self.phone.do("resume", call=self.number)
+        """Take the other side off hold; returns when it has agreed."""
+        self._renegotiate("resume")
+
+    def _renegotiate(self, command: str) -> None:
+        since = len(self.phone.program.lines)
+        self.phone.do(command, call=self.number)
+        self.event("remote_sdp", since=since, text="answer")
 
     def digits(self, digits: str) -> None:
         """Press keys, 100 ms each; returns when the last is released."""
