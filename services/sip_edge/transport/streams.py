@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -309,7 +311,7 @@ class Streams:
         try:
             async with asyncio.timeout(self.limits.connect_s):
                 sock = tcp_from(source, remote)
-                await self.loop.sock_connect(sock, remote.sockaddr())
+                await _connected(sock, remote)
                 await self.loop.create_connection(lambda: connection, sock=sock)
         except TimeoutError:
             reason = "no answer"
@@ -330,3 +332,22 @@ class Streams:
             self.stats["tcp_overdue"] += 1
             connection.abort()
         self._sweeper = self.loop.call_later(self.limits.sweep_s, self._sweep)
+
+
+async def _connected(sock: socket.socket, remote: Address) -> None:
+    """Connect a non-blocking socket. Raises OSError.
+
+    Not by `loop.sock_connect`: uvloop's resolves the address once more and loses the scope of a link-local one.
+    """
+    error = sock.connect_ex(remote.sockaddr())
+    if error == errno.EINPROGRESS:
+        loop = asyncio.get_running_loop()
+        writable = asyncio.Event()
+        loop.add_writer(sock.fileno(), writable.set)
+        try:
+            await writable.wait()
+        finally:
+            loop.remove_writer(sock.fileno())
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))

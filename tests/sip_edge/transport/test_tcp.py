@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import socket
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from services.core.address import Address
 from services.core.sip.framing import PONG
 from services.sip_edge.transport import TransportLimits, UnreachableError
-from tests.sip_edge.transport.world import TcpPeer, World, a_world, on_both_loops, options, until
+from tests.sip_edge.transport.world import TcpPeer, World, a_world, link_locals, on_both_loops, options, until
 
 LOOPBACKS = ("127.0.0.1", "::1")
 
@@ -129,6 +130,41 @@ async def test_garbage_ends_its_connection_and_no_other(garbage: bytes) -> None:
             phone.send(tcp_options())
             await phone.receive()
             assert world.transport.connections == 1
+
+
+@on_both_loops
+async def test_link_local_connections_keep_their_scope() -> None:
+    """Dialled and accepted by two transports of ours, each on the wildcard."""
+    async with a_world() as us, a_world() as phone:
+        await us.listen("::")
+        bound = await phone.listen("::")
+        for count, local in enumerate(link_locals(), start=1):
+            asked = Address(local.host, bound.port, local.scope_id)
+            flow = await us.transport.flow_to("tcp", asked)
+            assert flow.remote == asked
+            assert flow.local.scope_id == local.scope_id
+            us.transport.send(tcp_options(count), flow)
+            message, arrived = await phone.heard(count)
+            assert (arrived.local, arrived.remote) == (asked, flow.local)
+            assert message.top_via.received == local.host
+            assert (await us.heard(count))[1] == flow
+
+
+@on_both_loops
+async def test_any_octets_leave_the_listener_answering() -> None:
+    chance = random.Random(4475)
+    async with a_world() as world:
+        here = await world.listen("::1")
+        for number in range(60):
+            async with await TcpPeer.to(here) as attacker, await TcpPeer.to(here) as phone:
+                data = bytearray(b"".join(tcp_options(number) for _ in range(5)))
+                for _ in range(chance.randrange(1, 20)):
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+                attacker.send(bytes(data))
+                phone.send(tcp_options(number))
+                await phone.receive()
+        await until(lambda: world.transport.connections == 0)
+        assert world.transport.stats["handler_errors"] == 0
 
 
 # --- closing and reconnecting ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import socket
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from services.core.address import Address
 from services.core.sip.message import Request, Response
 from services.sip_edge.transport import TransportLimits
-from tests.sip_edge.transport.world import UdpPeer, a_world, on_both_loops, options, until
+from tests.sip_edge.transport.world import UdpPeer, a_world, link_locals, on_both_loops, options, until
 
 LOOPBACKS = ("127.0.0.1", "::1")
 WILDCARDS = ("0.0.0.0", "::")
@@ -58,18 +59,6 @@ async def test_on_the_ipv6_wildcard_answers_leave_from_the_address_asked() -> No
             _, flow = await world.heard()
             assert flow.local == asked
             assert (await phone.receive())[1] == asked
-
-
-def link_locals() -> list[Address]:
-    """The link-local addresses of this machine, with their interfaces."""
-    found = []
-    with open("/proc/net/if_inet6", encoding="ascii") as table:
-        for line in table:
-            packed, index, _, scope, flags, _ = line.split()
-            if scope == "20" and not int(flags, 16) & 0x48:
-                host = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(packed))
-                found.append(Address(host, 0, int(index, 16)))
-    return found
 
 
 @on_both_loops
@@ -281,6 +270,27 @@ async def test_a_flow_of_no_listener_sends_nothing() -> None:
         await world.transport.close()
         assert world.transport.send(b"x", flow) is False
         assert world.transport.stats["unknown_flow"] == 1
+
+
+@on_both_loops
+async def test_any_datagrams_leave_the_listener_answering() -> None:
+    chance = random.Random(4475)
+    async with a_world() as world:
+        here = await world.listen("::1")
+        with UdpPeer("::1") as attacker, UdpPeer("::1") as phone:
+            for number in range(600):
+                data = bytearray(options(number))
+                for _ in range(chance.randrange(1, 30)):
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+                attacker.send(bytes(data[: chance.randrange(len(data) + 1)]), here)
+                if number % 50 == 0:
+                    phone.send(options(number, via_params=";rport;x=phone"), here)
+                    while b"x=phone" not in (await phone.receive())[0]:
+                        pass
+            stats = world.transport.stats
+            await until(lambda: stats["udp_received"] == 612)
+            assert stats["handler_errors"] == 0
+            assert stats["udp_sent"] <= stats["udp_received"], "at most one answer each"
 
 
 @on_both_loops

@@ -53,6 +53,18 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.001)
 
 
+def link_locals() -> list[Address]:
+    """The link-local addresses of this machine, with their interfaces."""
+    found = []
+    with open("/proc/net/if_inet6", encoding="ascii") as table:
+        for line in table:
+            packed, index, _, scope, flags, _ = line.split()
+            if scope == "20" and not int(flags, 16) & 0x48:
+                host = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(packed))
+                found.append(Address(host, 0, int(index, 16)))
+    return found
+
+
 def settings(
     host: str, *, port: int = 0, udp: bool = True, tcp: bool = True, advertised: HostPort | None = None
 ) -> ListenerSettings:
