@@ -6,7 +6,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,10 +31,8 @@ HISTORY = [
 
 @contextmanager
 def opened(folder: Path) -> Iterator[Views]:
-    log = SqliteLogReader(folder / LOG_FILE)
-    with Views(folder, log) as views:
+    with closing(SqliteLogReader(folder / LOG_FILE)) as log, Views(folder, log) as views:
         yield views
-    log.close()
 
 
 def all_of(folder: Path, chunk: int = 1000) -> list[tuple[str, bytes, str]]:
