@@ -7,6 +7,7 @@ Each is started after what it needs and stopped before it. A separate daemon com
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import sys
@@ -62,12 +63,17 @@ async def composed(
     settings: Settings, program: Program, stopping: Stopping
 ) -> AsyncIterator[tuple[Edge, Address | None]]:
     """Everything, running; yields the edge and the address of the metrics. Raises StartError."""
-    registry = new_registry()
+    registry, started = new_registry(), asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(only_one(settings.pbx.data_directory, "edge"))
         stores = await stack.enter_async_context(embedded_stores(settings.pbx))
         metrics = await stack.enter_async_context(
-            metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin)
+            metrics_served(
+                registry,
+                settings.pbx.metrics,
+                settings.pbx.metrics_origin,
+                lambda: started.is_set() and not stopping.draining,
+            )
         )
         await stack.enter_async_context(forwarding(stores.store, stores.log, registry, stopping))
         registrar = new_registrar(stores.store, settings.sip)
@@ -87,6 +93,7 @@ async def composed(
         publisher = Publisher(settings.directory / "extensions.conf", stores.store, partial(use_program, edge))
         registry.register(samples_of(publisher))
         await stack.enter_async_context(in_background("dialplan", publisher.look_forever, stopping))
+        started.set()
         yield edge, metrics
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -97,11 +98,15 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
     """Run an edge alone until asked to stop. Raises ConfigError and StartError."""
     program = load(settings.directory / "extensions.conf")
     workers = settings.pbx.media_workers or settings.rtp.ng_listen
-    registry = new_registry()
+    registry, started = new_registry(), asyncio.Event()
+
+    def ready() -> bool:
+        return started.is_set() and not stopping.draining
+
     with only_one(settings.pbx.data_directory, "edge"):
         async with (
             embedded_stores(settings.pbx) as stores,
-            metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin),
+            metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin, ready),
             forwarding(stores.store, stores.log, registry, stopping),
             remote_media(workers) as media,
         ):
@@ -116,6 +121,7 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
                 running as edge,
                 in_background("dialplan", lambda: follow(stores.store, known, partial(use_program, edge)), stopping),
             ):
+                started.set()
                 log.info("the edge is ready", extra={"sip": [str(address) for address, _ in edge.listening]})
                 await stopping.asked_to_drain()
                 await drain_edge(edge, settings.pbx.shutdown_grace_s, stopping)
