@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.core.address import Family
+from tests.support.baresip import Baresip
 from tests.support.netns import Namespace, Network
 from tests.support.pbx import Pbx, start_pbx
 from tests.support.peer import Phone
@@ -58,6 +59,23 @@ class Site:
         if key not in self._phones:
             self._phones[key] = self._new(user, family, transport)
         return self._phones[key]
+
+    def baresip(self, folder: Path, user: str, family: Family, transport: str = "udp", hz: float = 440) -> Baresip:
+        """A registered baresip in place of a phone of this user."""
+        for other in [key for key in self._phones if key[0] == user]:
+            self._phones.pop(other).close()
+        host = self._host(user, family)
+        return Baresip(
+            self.programs,
+            folder / user,
+            host.address(family) if host else _LOOPBACK[family],
+            self.pbx.address(family),
+            user=user,
+            password=PASSWORDS[user],
+            transport=transport,
+            hz=hz,
+            host=host,
+        )
 
     def _new(self, user: str, family: Family, transport: str) -> Phone:
         host = self._host(user, family)

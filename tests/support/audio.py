@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
@@ -81,6 +82,11 @@ def likeness(heard: Recording, original: Recording) -> float:
     # Where hardly anything lies under the original, the quotient is noise.
     scale = np.sqrt(np.maximum(under, 0.1 * np.max(under)) * np.sum(wanted**2))
     return float(np.max(products / scale))
+
+
+def prompt(name: str) -> Recording:
+    """One of the prompts that the package ships."""
+    return Recording.read(Path(str(files("services.media") / "sounds" / f"{name}.wav")))
 
 
 def tone(hz: float, seconds: float, rate_hz: int = RATE_HZ, amplitude: int = 8000, start: int = 0) -> bytes:
