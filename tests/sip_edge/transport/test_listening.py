@@ -49,9 +49,9 @@ async def test_udp_and_tcp_share_a_port(host: str) -> None:
 @on_both_loops
 async def test_a_transport_that_is_off_is_off() -> None:
     async with a_world() as world:
-        only_udp = await world.listen("127.0.0.1", tcp=False)
-        with pytest.raises(ConnectionRefusedError):
-            await TcpPeer.to(only_udp)
+        await world.listen("127.0.0.1", tcp=False)
+        with pytest.raises(UnreachableError, match="no IP4 listener"):
+            await world.transport.flow_to("tcp", Address("127.0.0.1", 5060))
         only_tcp = await world.listen("127.0.0.1", udp=False)
         async with await TcpPeer.to(only_tcp) as phone:
             phone.send(options())
