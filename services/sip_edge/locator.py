@@ -14,7 +14,7 @@ from collections.abc import Callable
 from services.core.address import Address, HostPort, is_ip
 from services.core.config.sip import Peer, SipSettings
 from services.core.sip.errors import SipError
-from services.core.sip.flow import Flow
+from services.core.sip.flow import TCP, UDP, Flow
 from services.core.sip.uri import SipUri, escape_user
 from services.registrar import Binding, Registrar
 from services.sip_edge.call import causes
@@ -80,13 +80,15 @@ class Locator:
         uri = str(contact.with_(user=escape_user(number))) if number else binding.contact
         source, local = binding.remote, Address.parse(binding.local)
         remote = next_hop(contact, source) if not binding.path else _first_route(binding.path, source)
-        # The way the REGISTER came: its connection while it is open, its listener for a NAT's sake.
-        known = source if binding.transport != "udp" else remote
+        transport = binding.transport if binding.path else transport_toward(contact, remote, binding.transport)
         flow = None
-        if known.family is local.family:
-            flow = self._transport.flow_between(binding.transport, local, known)
+        if transport == binding.transport:
+            # The way the REGISTER came: its connection while it is open, its listener for a NAT's sake.
+            known = source if transport != UDP else remote
+            if known.family is local.family:
+                flow = self._transport.flow_between(transport, local, known)
         try:
-            flow = flow or await self._transport.flow_to(binding.transport, remote)
+            flow = flow or await self._transport.flow_to(transport, remote)
         except TransportError:
             return None
         return self._destination(peer, flow, uri, binding.path)
@@ -127,6 +129,15 @@ def next_hop(contact: SipUri, source: Address) -> Address:
     at_contact = Address(contact.host, contact.port or SIP_PORT)
     # A NAT does not change the family: whoever registers one of the other family means it.
     return source if at_contact.family is source.family else at_contact
+
+
+def transport_toward(contact: SipUri, next_hop: Address, registered_by: str) -> str:
+    """How to reach a registered contact: as it says itself (RFC 3263 section 4.1), else as its REGISTER came.
+
+    What it says only counts where it is met itself, not behind a NAT that knows nothing but the REGISTER's flow.
+    """
+    named = (contact.param("transport") or "").lower()
+    return named if named in (UDP, TCP) and next_hop.host == contact.host else registered_by
 
 
 def _first_route(path: tuple[str, ...], source: Address) -> Address:
