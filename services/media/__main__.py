@@ -1,5 +1,6 @@
 """The media worker as a daemon: `python -m services.media --config DIR` serves ng on the addresses of rtp.conf."""
 
+import logging
 import sys
 
 from services.core.config import Settings
@@ -10,6 +11,8 @@ from services.media.metrics import collect
 from services.media.ng.server import NgServer
 from services.media.worker import Worker
 
+log = logging.getLogger(__name__)
+
 
 async def serve(settings: Settings, stopping: Stopping) -> None:
     """Serve until asked to stop; then take no new sessions and let the running ones end within the grace period."""
@@ -17,16 +20,19 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
     server = NgServer(worker.handle)
     worker.on_notice = server.notify
     worker.on_abandoned = server.call_ended
+    listening = []
     registry = new_registry()
     registry.register(Pulled(lambda: collect(worker)))
     try:
         for address in settings.rtp.ng_listen:
             try:
-                await server.listen(address)
+                listening.append(await server.listen(address))
             except OSError as error:
                 raise StartError(f"rtp.conf: nglisten={address} cannot be used: {error.strerror}") from None
         async with metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin):
+            log.info("the media worker is ready", extra={"ng": [str(address) for address in listening]})
             await stopping.asked_to_drain()
+            log.info("draining", extra={"grace_s": settings.pbx.shutdown_grace_s})
             await drain(worker.drain(), settings.pbx.shutdown_grace_s, stopping)
     finally:
         await server.close()

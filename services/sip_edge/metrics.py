@@ -71,6 +71,14 @@ class EdgeMetrics(Observer):
             "pbx_call_duration_seconds", "From the 2xx to the end.", registry=registry, buckets=DURATION_BUCKETS_S
         )
 
+    @property
+    def counts(self) -> tuple[Counts, ...]:
+        """Everything that is counted on the way."""
+        return (
+            *(self._requests, self._responses, self._unreadable, self._rejected, self._denied),
+            *(self._challenged, self._attempts, self._ended),
+        )
+
     def watch(self, edge: Edge) -> None:
         """Tell the registry of this edge."""
         self._registry.register(Pulled(lambda: self._collect(edge)))
@@ -136,9 +144,7 @@ class EdgeMetrics(Observer):
     # --- when asked --------------------------------------------------------------------------------------------
 
     def _collect(self, edge: Edge) -> Iterator[Metric]:
-        for counts in (self._requests, self._responses, self._unreadable, self._rejected, self._denied):
-            yield counts.collect()
-        for counts in (self._challenged, self._attempts, self._ended):
+        for counts in self.counts:
             yield counts.collect()
         answered = sum(1 for timing in self._calls.values() if timing.answered is not None)
         states: dict[str, float] = {"answered": answered, "setup": len(self._calls) - answered}
