@@ -178,10 +178,12 @@ class Party:
 
     @property
     def last_heard(self) -> float:
-        """When it sent its last RTP packet, on the worker's clock; 0 before the first."""
-        return max(
-            (medium.endpoint.received.last_at for medium in self.media if medium.endpoint is not None), default=0
-        )
+        """When it sent its last RTP or RTCP packet, on the worker's clock; 0 before the first.
+
+        RTCP counts: a phone that suppresses silence, or is muted for an hour, still reports that it is there.
+        """
+        endpoints = [medium.endpoint for medium in self.media if medium.endpoint is not None]
+        return max([max(endpoint.received.last_at, endpoint.rtcp_last_at) for endpoint in endpoints], default=0.0)
 
     def should_send(self) -> bool:
         """Whether packets are due: it is connected, said it sends, and its peer said it listens."""

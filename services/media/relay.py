@@ -135,6 +135,7 @@ class Endpoint:
         "received",
         "rejected",
         "rtcp_bytes",
+        "rtcp_last_at",
         "rtcp_latch",
         "rtcp_packets",
         "send_errors",
@@ -164,6 +165,8 @@ class Endpoint:
         """Packets from sources that are not the party's."""
         self.rtcp_packets = 0
         self.rtcp_bytes = 0
+        self.rtcp_last_at = 0.0
+        """When RTCP last came, on the worker's clock."""
         self.sent_packets = 0
         self.sent_bytes = 0
         self.send_errors = 0
@@ -371,6 +374,7 @@ class Endpoint:
     def _take_rtcp(self, size: int) -> None:
         self.rtcp_packets += 1
         self.rtcp_bytes += size
+        self.rtcp_last_at = self._relay.clock()
         target = self._rtcp_target
         if target is None:
             return

@@ -460,6 +460,20 @@ async def test_parties_that_fall_silent_are_told_once() -> None:
         assert worker.figures().timeouts == 3
 
 
+async def test_a_party_that_still_reports_is_there_though_it_says_nothing() -> None:
+    clock = ManualClock()
+    receiver_report = bytes.fromhex("80c9000100000001")
+    with a_worker(clock, timeout_s=30) as worker, phones(IP4, IP4) as (caller, callee):
+        silence = Silence(worker, clock)
+        to_caller, to_callee = silence.session.connect(caller, callee)
+        assert silence.after(20) == []
+        for phone, other, port in ((caller, callee, to_caller), (callee, caller, to_callee)):
+            phone.send_rtcp(receiver_report, port + 1)
+            await other.hears_rtcp()
+        assert silence.after(20) == []
+        assert {tag for tag, _ in silence.after(30)} == {"a", "b"}
+
+
 async def test_nobody_needs_to_speak_before_the_answer() -> None:
     clock = ManualClock()
     with a_worker(clock, timeout_s=30, hold_timeout_s=30) as worker:

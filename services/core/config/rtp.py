@@ -51,13 +51,14 @@ RTPTIMEOUT = Setting(
     read=values.number(0, 86400),
     form="seconds, 0 to 86400",
     default="60",
-    doc="A call from one of whose parties no media comes for this long is ended: its BYE was lost. 0: never.",
+    doc="A call from one of whose parties neither RTP nor RTCP comes for this long is ended: its BYE was lost. "
+    "0: never.",
 )
 RTPHOLDTIMEOUT = Setting(
     name="rtpholdtimeout",
     read=values.number(0, 86400),
     form="seconds, 0 to 86400",
-    default="300",
+    default="3600",
     doc="The same while a party is on hold, which may be silent for longer. 0: never.",
 )
 SOUNDS = Setting(

@@ -44,6 +44,7 @@ class Ending:
         call.forget_ack(leg)
         call.renegotiation.leg_over(leg)
         if leg == CALLER:
+            call.caller.refuse(487)  # a caller may also leave an early dialog by BYE (RFC 3261 section 15)
             self._caller_gone(cause)
             return
         dial = call.applications.dial

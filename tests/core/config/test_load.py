@@ -22,7 +22,7 @@ def test_media_has_ports_and_an_address_for_each_family_that_is_on(load: Load) -
         rtptimeout=20
         """
     ).rtp
-    assert (rtp.port_min, rtp.port_max, rtp.timeout_s, rtp.hold_timeout_s) == (30000, 30999, 20, 300)
+    assert (rtp.port_min, rtp.port_max, rtp.timeout_s, rtp.hold_timeout_s) == (30000, 30999, 20, 3600)
     assert rtp.bind == {Family.IP4: "0.0.0.0", Family.IP6: "2001:db8::1"}
     assert rtp.advertised == {Family.IP4: "203.0.113.7"}
     assert load("[general]\nipv6=no\n").rtp.bind == {Family.IP4: "0.0.0.0"}

@@ -314,3 +314,11 @@ def test_the_record_of_a_call_names_both_ends(harness: Harness) -> None:
     started, invited = harness.the(CallStarted), harness.the(LegInvited)
     assert (started.called, started.context, started.phone, started.family) == ("2", "internal", "dev1", "ip4")
     assert (invited.target, invited.destination) == ("SIP/dev2", "192.0.2.12:5060")
+
+
+def test_a_caller_may_leave_by_bye_before_the_answer(harness: Harness) -> None:
+    harness.start("2")
+    harness.answers("b1", 180)
+    harness.from_leg("a", "BYE")
+    assert harness.statuses[-2:] == [200, 487]
+    assert harness.cancelled == [harness.token_of("b1")]
