@@ -51,7 +51,7 @@ from services.sip_edge.observer import Observer
 from services.sip_edge.recovery import recover_calls
 from services.sip_edge.registrations import Registrations
 from services.sip_edge.runner import CallRunner
-from services.sip_edge.transport import BindError, SipTransport
+from services.sip_edge.transport import BindError, SipTransport, TransportLimits
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,10 @@ class Edge:
             timers=Timers(t1_s=settings.timer_t1_s), limit=settings.max_transactions, new_branch=_new_branch
         )
         self.transport = transport or SipTransport(
-            on_message=self._message, on_error=self._malformed, on_closed=self._flow_closed
+            on_message=self._message,
+            on_error=self._malformed,
+            on_closed=self._flow_closed,
+            limits=TransportLimits(connections=settings.max_connections, idle_s=settings.tcp_idle_s),
         )
         self.locator = Locator(settings, registrar, self.transport, self._new_channel)
         self.draining = False
