@@ -14,12 +14,14 @@ from typing import Any
 from services.core.address import Address, Family
 from tests.support.inprocess import EXTENSIONS_CONF
 from tests.support.netns import Namespace
-from tests.support.processes import PATIENCE_S, Program, Programs, free_port, free_ports, run, until
+from tests.support.processes import PATIENCE_S, Program, Programs, free_port, free_ports, until
 
 _LOOPBACK = {Family.IP4: "127.0.0.1", Family.IP6: "::1"}
 _SIP_PORT = 5060
 _RTP_PORTS_WANTED = 80
 _CLI = (sys.executable, "-m", "services.console.cli")
+
+Row = dict[str, Any]
 
 SIP_CONF = """
 [general]
@@ -93,33 +95,43 @@ class Pbx:
 
     def cli(self, *arguments: str) -> str:
         """What `pbx ARGUMENTS` prints about this PBX. Raises AssertionError when it fails."""
-        where = ("--config", self.config, "--data", self.data)
-        return run(*_CLI, *arguments, *where, env=self.env, host=self.host)
+        code, said = self.tell(*arguments)
+        assert code == 0, f"pbx {' '.join(arguments)}: exit code {code}\n{said}"
+        return said
 
-    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+    def tell(self, *arguments: str) -> tuple[int, str]:
+        """The exit code of `pbx ARGUMENTS`, and all that it prints."""
+        command = [*_CLI, *arguments, "--config", str(self.config), "--data", str(self.data)]
+        program = self.programs.start(*command, env=self.env, host=self.host)
+        code = program.wait(3 * PATIENCE_S)
+        program.close()
+        return code, program.output
+
+    def rows(self, *arguments: str) -> list[Row]:
         """What a command prints as JSON, be it one list or one object a line."""
         text = self.cli(*arguments).strip()
         if text.startswith("["):
-            found: list[dict[str, Any]] = json.loads(text)
+            found: list[Row] = json.loads(text)
             return found
         return [json.loads(line) for line in text.splitlines()]
 
-    def cdrs(self) -> list[dict[str, Any]]:
+    def cdrs(self) -> list[Row]:
         """The call detail records, oldest first."""
         return self.rows("cdr", "--json")
 
-    def cdr(self, *media: str, **fields: Any) -> dict[str, Any]:
+    def cdr(self, *media: str, **fields: Any) -> Row:
         """The latest record with these fields and the media of these sides (`a`, `b`), as soon as it is there."""
 
-        def found() -> dict[str, Any] | None:
+        def found() -> Row | None:
             for record in reversed(self.cdrs()):
-                if fields.items() <= record.items() and all(record[f"{side}_codec"] for side in media):
+                wanted = fields.items() <= record.items()
+                if wanted and all(record[f"{side}_codec"] for side in media):
                     return record
             return None
 
         return until(found, f"a call detail record with {fields}", every_s=0.1)
 
-    def events(self, call: str = "") -> list[dict[str, Any]]:
+    def events(self, call: str = "") -> list[Row]:
         """The whole history, or that of one call, oldest first."""
         return self.rows("events", "export", *(["--call", call] if call else []))
 

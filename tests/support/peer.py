@@ -94,6 +94,10 @@ class Phone:
         more |= {"user": user, "domain": domain, "password": password, "register": register, "transport": transport}
         self.do("account", **more)
 
+    def register(self) -> None:
+        """Once more, at once."""
+        self.do("register")
+
     def unregister(self) -> None:
         self.do("unregister")
 

@@ -122,6 +122,9 @@ class Phone:
         if register:
             await self.agent.register(timeout=5)
 
+    async def register(self) -> None:
+        await self._agent.register(timeout=5)
+
     async def unregister(self) -> None:
         await self._agent.unregister(timeout=5)
 
