@@ -343,7 +343,7 @@ class Phone:
         rows = [("Contact", contact) for contact in contacts or (f"<{self.contact}>",)]
         changed.setdefault("Expires", None if expires is None else str(expires))
         changed.setdefault("To", f"<{self.aor}>")
-        return self.ask("REGISTER", f"sip:{self.domain}", *rows, **changed)
+        return self.ask("REGISTER", f"sip:{self.domain}", *rows, body=b"", **changed)
 
     def in_dialog(self, method: str, answer: Message, number: int, *extra: tuple[str, str], body: bytes = b"") -> bytes:
         """A request of the caller's in the dialog that `answer`, a 2xx to its INVITE, made."""
