@@ -117,3 +117,28 @@ def test_they_call_each_other_by_extension(pbx: Pbx, dev1: Phone, dev2: Phone, n
     assert (record["disposition"], record["lastdata"]) == ("ANSWERED", f"SIP/{ringing}")
     assert (record["a_family"], record["b_family"]) == ("ip6", "ip6")
     assert pbx.rows("calls", "--json") == []
+
+
+def test_the_history_tells_the_call_as_it_happened(pbx: Pbx, dev1: Phone, dev2: Phone) -> None:
+    call = dev1.dial("12")
+    other = dev2.incoming()
+    other.reject()
+    call.closed()
+    events = pbx.events(pbx.cdr(dst="12", disposition="BUSY")["uniqueid"])
+    told = {event["type"]: event["data"] for event in events}
+    assert [event["type"] for event in events] == [
+        "CallStarted",
+        "ApplicationStarted",
+        "LegInvited",
+        "LegRinging",
+        "LegEnded",
+        "DialEnded",
+        "LegEnded",
+        "CallEnded",
+    ]
+    assert told["CallStarted"]["source"].startswith("[2001:db8::2]:")
+    assert told["CallStarted"]["local"] == "[2001:db8::1]:5060"
+    assert told["LegInvited"]["destination"].startswith("[2001:db8::3]:")
+    assert told["LegInvited"]["uri"].startswith("sip:dev2@[2001:db8::3]:")
+    assert told["DialEnded"]["status"] == "BUSY"
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))

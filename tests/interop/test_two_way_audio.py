@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from services.core.address import Family
-from tests.interop.sites import Site
+from tests.interop.sites import Site, start_site
+from tests.support.capture import MALFORMED, Capture
+from tests.support.netns import Network
 from tests.support.peer import FAMILIES, SDP_NAME, PeerCall, Phone, Traced
+from tests.support.processes import Programs
 
 CALLER_HZ, CALLEE_HZ = 1000, 440
 MIXES = [pytest.param(a, b, id=f"{a.value}-{b.value}") for a in FAMILIES for b in FAMILIES]
@@ -107,6 +112,10 @@ def test_caller_and_callee_hold_and_resume(loopback: Site, family: Family) -> No
         since = len(held.phone.program.lines)
         holding.hold()
         held.event("hold", since=since)
+        held.forget()
+        tune = held.listen(0.3).last(0.2)
+        assert not tune.silent()
+        assert tune.share_of(hz) < 0.5
         holding.resume()
         held.event("resume", since=since)
         assert_heard(held, hz)
@@ -121,3 +130,34 @@ def test_caller_and_callee_hold_and_resume(loopback: Site, family: Family) -> No
         ("LegHeld", "b1"),
         ("LegResumed", "b1"),
     ]
+
+
+def test_tshark_finds_nothing_malformed_in_a_call_between_the_families(
+    network: Network, programs: Programs, tmp_path: Path
+) -> None:
+    """Another reader of our packets: an IPv4 phone calls an IPv6 phone, keys are pressed, one holds the other."""
+    site = start_site(programs, tmp_path, network)
+    capture = Capture(programs, network.pbx, tmp_path)
+    call, other = connect(site.phone("dev1", Family.IP4), site.phone("dev2", Family.IP6, "tcp"))
+    call.digits("5")
+    assert other.digits_heard(1) == "5"
+    other.hold()
+    other.resume()
+    for side in (call, other):
+        side.event("rtcp")
+    assert_heard(call, CALLEE_HZ)
+    call.hangup()
+    other.closed()
+    capture.stop(after="sip.Method == BYE", count=2)
+
+    assert capture.lines(MALFORMED) == []
+    methods = capture.lines("sip.Request-Line", "sip.Method")
+    assert {"REGISTER", "INVITE", "ACK", "BYE"} <= set(methods)
+    packets = capture.lines("rtp || rtcp", "frame.protocols", "ip.src", "ipv6.src", "rtp.p_type")
+    ours = [packet.split("\t") for packet in packets if network.pbx.ip4 in packet or network.pbx.ip6 in packet]
+    theirs = [packet.split("\t") for packet in packets if packet.split("\t") not in ours]
+    for way in (ours, theirs):
+        assert sum("rtcp" in protocols for protocols, *_ in way) >= 2
+        for column in (1, 2):  # IPv4 and IPv6
+            assert sum(packet[column] != "" and "rtp" in packet[0] for packet in way) > 20
+    assert {packet[3] for packet in ours + theirs} == {"0", "101", ""}
