@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from services.core.address import is_ip, unmap
 from services.core.config.sip import Peer, SipSettings
+from services.core.sdp import SdpError, SessionDescription
 from services.core.sip.digest import (
     Authenticated,
     DigestServer,
@@ -24,6 +25,7 @@ from services.core.sip.digest import (
     algorithms_for,
 )
 from services.core.sip.flow import Flow
+from services.core.sip.headers import STAR
 from services.core.sip.message import Request, Response, make_response
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER"
@@ -94,9 +96,21 @@ class Admission:
         required = request.get_all("Require")
         if required:
             return self.answer(request, 420, ("Unsupported", ", ".join(required)))
-        if request.body and request.method == "INVITE" and request.content_type != ACCEPT:
+        return self._check_invite(request) if request.method == "INVITE" else None
+
+    def _check_invite(self, request: Request) -> Response | None:
+        """A Contact, for the dialog, and an offer that can be read, if there is one."""
+        if request.contacts is STAR or not request.contacts:
+            return self.answer(request, 400)
+        if not request.body:
+            return None
+        if request.content_type != ACCEPT:
             return self.answer(request, 415, ("Accept", ACCEPT))
-        return None
+        try:
+            audible = SessionDescription.parse(request.body).audio is not None
+        except SdpError as error:
+            return self.answer(request, error.status)
+        return None if audible else self.answer(request, 488)
 
     def registrant(self, request: Request, flow: Flow, now_s: float) -> Admitted | Refused:
         """The phone a REGISTER comes from."""

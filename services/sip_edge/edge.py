@@ -39,6 +39,7 @@ from services.core.sip.transaction import (
     TransactionFailed,
     TransactionLayer,
 )
+from services.core.sip.transaction_model import answer_path
 from services.core.store.port import Store
 from services.dialplan.program import Program
 from services.media.api import MediaControl, Notice
@@ -257,6 +258,17 @@ class Edge:
         self.observer.responding(response)
         self.work(self.layer.respond(key, response, _now()))
 
+    def deny(self, key: ServerKey, request: Request, flow: Flow, refused: Refused) -> None:
+        """Turn a stranger away and keep nothing of it.
+
+        Without a transaction a challenge is never repeated by itself: one forged datagram leads to one answer.
+        """
+        self.observer.denied(request, refused.why.value, refused.detail)
+        self.observer.responding(refused.response)
+        reply_flow, reopen = answer_path(request, flow)
+        answer = SendMessage(refused.response.to_bytes(), reply_flow, reopen)
+        self.work([*self.layer.abandon(key, _now()), answer])
+
     def request(self, runner: CallRunner, token: int, request: Request, flow: Flow) -> ClientKey:
         """Open a client transaction for a call."""
         key, outputs = self.layer.request(request, flow, _now())
@@ -331,8 +343,7 @@ class Edge:
             return
         who = self._admission.caller(request, flow, self.unix_s())
         if isinstance(who, Refused):
-            self.observer.denied(request, who.why.value, who.detail)
-            self.respond(key, who.response)
+            self.deny(key, request, flow, who)
             return
         refusal = self._admission.check_content(request)
         if refusal is not None:

@@ -35,8 +35,7 @@ class Registrations:
         edge = self._edge
         who = self._admission.registrant(request, flow, edge.unix_s())
         if isinstance(who, Refused):
-            edge.observer.denied(request, who.why.value, who.detail)
-            edge.respond(key, who.response)
+            edge.deny(key, request, flow, who)
             return
         refusal = self._admission.check_content(request)
         if refusal is not None:

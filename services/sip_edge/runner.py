@@ -51,6 +51,7 @@ class CallRunner:
     """One call's mailbox. Everything happens on the event loop's thread."""
 
     __slots__ = (
+        "_aborted",
         "_background",
         "_committing",
         "_edge",
@@ -59,6 +60,7 @@ class CallRunner:
         "_keys",
         "_loop",
         "_noted_at",
+        "_running",
         "_timers",
         "_uncommitted",
         "_version",
@@ -79,6 +81,8 @@ class CallRunner:
         self._uncommitted: list[Event] = []
         self._noted_at: list[float] = []
         self._committing = False
+        self._running = False
+        self._aborted = False
         self._background: asyncio.TimerHandle | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._keys: dict[int, ClientKey] = {}
@@ -97,14 +101,37 @@ class CallRunner:
         self._run()
 
     def _run(self) -> None:
-        while self._inbox and not self._committing:
-            decision = self._inbox.popleft()(self.process)
-            if decision.events:
-                self._note(decision.events)
-            if decision.durable:
-                self._commit(decision.effects)
-            else:
-                self._carry_out(decision.effects)
+        """Take what is queued. What effects lead to at once is queued behind, never run inside."""
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._inbox and not self._committing:
+                self._take(self._inbox.popleft())
+        finally:
+            self._running = False
+
+    def _take(self, step: Step) -> None:
+        try:
+            decision = step(self.process)
+        except Exception:
+            log.exception("call %s: a fault of ours ends it", self.call_id)
+            self._abort()
+            return
+        if decision.events:
+            self._note(decision.events)
+        if decision.durable:
+            self._commit(decision.effects)
+        else:
+            self._carry_out(decision.effects)
+
+    def _abort(self) -> None:
+        """Hang up after a fault; if even that fails, forget the call."""
+        if self._aborted:
+            self.release()
+            return
+        self._aborted = True
+        self._inbox.appendleft(lambda process: process.hang_up("internal error"))
 
     def _note(self, events: tuple[Event, ...]) -> None:
         self._uncommitted += events

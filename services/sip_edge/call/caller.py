@@ -164,8 +164,13 @@ class Caller:
         self._call.media(Offer(tag, CALLER, sdp, self.family, "", self._source()), then=offered)
 
     def settle(self, sdp: bytes) -> None:
-        """A callee's answer, as the worker shows it to the caller; the first one stays."""
-        self.local_sdp = self.local_sdp or sdp
+        """A callee's answer, as the worker shows it to the caller.
+
+        The first one stays, unless somebody with another codec answers in the end: what was shown in an unreliable
+        provisional response binds nobody (RFC 3261 section 13.2.1), speaking different codecs would.
+        """
+        if not self.local_sdp or (self.open and voice_codecs(self.local_sdp) != voice_codecs(sdp)):
+            self.local_sdp = sdp
 
     def offer_for(self, codecs: tuple[str, ...]) -> tuple[str, bytes] | None:
         """Who offers what to a callee that speaks `codecs`: (tag, description), or None without a common codec.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from services.core.address import Family
 from services.core.events.catalogue import LegHeld, LegRenegotiated, LegResumed
 from services.core.sdp import Direction, SdpError, direction
+from services.core.sip.errors import SipError
 from services.core.sip.message import Request, Response, make_response
 from services.core.sip.transaction import ServerKey
 from services.sip_edge.call import causes
@@ -133,7 +134,12 @@ class Renegotiation:
             self._fail(exchange, response.status, response.reason)
             return
         assert exchange.outgoing is not None
-        call.dialogs.refreshed(exchange.peer, response)
+        try:
+            call.dialogs.refreshed(exchange.peer, response)
+        except SipError as error:
+            self._acknowledge(exchange)
+            self._fail(exchange, 500, error.reason)
+            return
         if not response.body:
             self._acknowledge(exchange)
             self._fail(exchange, 500, "a 2xx without a session description")

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 import msgpack
 
 from services.sip_edge.call.state import CallState, LegPhase, LegState
 
-_LEG_FIELDS = tuple(field.name for field in fields(LegState))
+_LEG_FIELDS = LegState._fields
 
 
 def pack(state: CallState, execution: dict[str, Any] | None) -> bytes:
     """The snapshot of a call and of its place in the dialplan."""
-    legs = [[getattr(leg, name) for name in _LEG_FIELDS] for leg in state.legs.values()]
     packed: bytes = msgpack.packb(
         {
             "v": 1,
             "call": state.call_id,
             "dialplan": state.dialplan_version,
             "fields": _LEG_FIELDS,
-            "legs": legs,
+            "legs": list(state.legs.values()),
             "ended": state.ended,
             "reported": sorted(state.reported),
             "execution": execution,

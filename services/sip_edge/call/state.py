@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from services.core.events.catalogue import (
     CallEnded,
@@ -28,6 +28,9 @@ from services.core.events.catalogue import (
     MediaReported,
 )
 
+# The two values are named tuples, not dataclasses: every fact makes a new leg and a new call, and `_replace` of 21 fields
+# takes 1.5 us where `dataclasses.replace` takes 10.
+
 CALLER = "a"
 """The caller's leg; callees are `b1`, `b2` ... in the order in which they were invited."""
 
@@ -41,8 +44,7 @@ class LegPhase(enum.StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LegState:
+class LegState(NamedTuple):
     """One dialog of the call, with what is needed to send the next request in it (RFC 3261 section 12)."""
 
     leg: str
@@ -70,13 +72,12 @@ class LegState:
     """The leg this one hears, or empty: an application, or nobody."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallState:
+class CallState(NamedTuple):
     """A call: its legs by name and how it stands."""
 
     call_id: str
     dialplan_version: str
-    legs: Mapping[str, LegState] = field(default_factory=dict)
+    legs: Mapping[str, LegState] = MappingProxyType({})
     ended: bool = False
     reported: frozenset[str] = frozenset()
     """Legs whose media was accounted for."""
@@ -91,12 +92,12 @@ class CallState:
 
 
 def _with_leg(state: CallState, leg: LegState) -> CallState:
-    return replace(state, legs={**state.legs, leg.leg: leg})
+    return state._replace(legs={**state.legs, leg.leg: leg})
 
 
 def _change(state: CallState, name: str, **changes: Any) -> CallState:
     leg = state.legs.get(name)
-    return state if leg is None else _with_leg(state, replace(leg, **changes))
+    return state if leg is None else _with_leg(state, leg._replace(**changes))
 
 
 def _started(state: CallState, event: CallStarted) -> CallState:
@@ -119,7 +120,7 @@ def _started(state: CallState, event: CallStarted) -> CallState:
         remote_cseq=event.remote_cseq,
         remote_sdp=event.sdp,
     )
-    return replace(state, legs={CALLER: caller}, dialplan_version=event.dialplan_version)
+    return state._replace(legs={CALLER: caller}, dialplan_version=event.dialplan_version)
 
 
 def _invited(state: CallState, event: LegInvited) -> CallState:
@@ -203,8 +204,8 @@ _EVOLVE: dict[type[Event], Callable[[CallState, Any], CallState]] = {
     LegRenegotiated: _renegotiated,
     LegRedirected: lambda state, event: _change(state, event.leg, remote_target=event.remote_target),
     LegEnded: _leg_ended,
-    MediaReported: lambda state, event: replace(state, reported=state.reported | {event.leg}),
-    CallEnded: lambda state, event: replace(state, ended=True),
+    MediaReported: lambda state, event: state._replace(reported=state.reported | {event.leg}),
+    CallEnded: lambda state, event: state._replace(ended=True),
 }
 
 

@@ -322,3 +322,11 @@ def test_a_caller_may_leave_by_bye_before_the_answer(harness: Harness) -> None:
     harness.from_leg("a", "BYE")
     assert harness.statuses[-2:] == [200, 487]
     assert harness.cancelled == [harness.token_of("b1")]
+
+
+def test_the_final_answer_names_the_codec_of_the_phone_that_answered(harness: Harness) -> None:
+    harness.start("3", offer=sdp("192.0.2.11", formats="0 8 101"))
+    harness.answers("b1", 183, sdp("192.0.2.12", formats="8 101"))
+    harness.answers("b2", 200, sdp("192.0.2.13", formats="0 101"))
+    assert b"RTP/AVP 8 101" in harness.responses[1].body
+    assert b"RTP/AVP 0 101" in harness.responses[-1].body

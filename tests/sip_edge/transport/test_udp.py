@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import socket
@@ -11,8 +12,8 @@ import pytest
 
 from services.core.address import Address
 from services.core.sip.message import Request, Response
-from services.sip_edge.transport import TransportLimits
-from tests.sip_edge.transport.world import UdpPeer, a_world, link_locals, on_both_loops, options, until
+from services.sip_edge.transport import BindError, TransportLimits
+from tests.sip_edge.transport.world import UdpPeer, World, a_world, link_locals, on_both_loops, options, until
 
 LOOPBACKS = ("127.0.0.1", "::1")
 WILDCARDS = ("0.0.0.0", "::")
@@ -78,12 +79,18 @@ async def test_link_local_peers_are_answered_in_their_scope_and_no_zone_is_writt
                 assert b"%" not in data
 
 
+async def both_wildcards(world: World) -> Address:
+    """Listen on [::] and 0.0.0.0 with one port, one that no other program uses in either family."""
+    while True:
+        six = await world.listen("::")
+        with contextlib.suppress(BindError):
+            return await world.listen("0.0.0.0", port=six.port)
+
+
 @on_both_loops
 async def test_both_wildcards_share_a_port_and_no_address_is_mapped() -> None:
     async with a_world() as world:
-        six = await world.listen("::")
-        four = await world.listen("0.0.0.0", port=six.port)
-        assert four.port == six.port
+        four = await both_wildcards(world)
         with UdpPeer("127.0.0.1") as phone:
             phone.send(options(), Address("127.0.0.1", four.port))
             message, flow = await world.heard()
