@@ -23,6 +23,7 @@ from services.media.api import MediaControl, NgMedia
 from services.media.ng.client import NgClient
 from services.registrar import Registrar
 from services.registrar.daemon import metrics_of, new_registrar
+from services.sip_edge.call.process import CallSettings
 from services.sip_edge.edge import Edge
 from services.sip_edge.metrics import EdgeMetrics
 from services.sip_edge.probes import KEY_FILE, with_probe_context, with_probes
@@ -69,6 +70,7 @@ async def edge_running(
         # a data directory, so nobody else has to know it.
         digest_key=secrets.token_bytes(32),
         observer=metrics,
+        call_settings=CallSettings(user_agent=settings.sip.user_agent, timezone=settings.pbx.timezone),
     )
     metrics.watch(edge)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from services.core.address import Address
 from services.core.config import values
 from services.core.config.conf import Section
-from services.core.config.table import Findings, Setting, Table, Values, by_name
+from services.core.config.table import BadValue, Findings, Setting, Table, Values, by_name
 
 METRICS_BIND = Setting(
     name="bind",
@@ -72,6 +72,14 @@ MEDIA_WORKERS = Setting(
 )
 MEDIA = Table(file="pbx", section="media", intro="Which media workers an edge uses.", settings=(MEDIA_WORKERS,))
 
+DIALPLAN_TIMEZONE = Setting(
+    name="timezone",
+    read=values.timezone,
+    form="an IANA name, as in Europe/Berlin",
+    doc="The zone in which the times of GotoIfTime, timed includes and STRFTIME are meant; the machine's unless set.",
+)
+DIALPLAN = Table(file="pbx", section="dialplan", intro="How extensions.conf is run.", settings=(DIALPLAN_TIMEZONE,))
+
 CLUSTER_SITE = Setting(
     name="site", read=values.word, form="a word", default="local", doc="The name of this site, in events."
 )
@@ -82,7 +90,7 @@ CLUSTER = Table(
     file="pbx", section="cluster", intro="What this process is called.", settings=(CLUSTER_SITE, CLUSTER_NODE)
 )
 
-TABLES = (METRICS, LOG, DATA, SHUTDOWN, MEDIA, CLUSTER)
+TABLES = (METRICS, LOG, DATA, SHUTDOWN, MEDIA, DIALPLAN, CLUSTER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +106,8 @@ class PbxSettings:
     data_directory: Path
     shutdown_grace_s: int
     media_workers: tuple[Address, ...]
+    timezone: str
+    """IANA name; the dialplan's times."""
     site: str
     node: str
 
@@ -123,6 +133,7 @@ def read_pbx(sections: Sequence[Section], directory: Path, env: Mapping[str, str
         data_directory=directory / data if data else default_data_directory(env),
         shutdown_grace_s=tables["shutdown"].get(SHUTDOWN_GRACE),
         media_workers=tuple(address for _, address in tables["media"].each(MEDIA_WORKERS)),
+        timezone=tables["dialplan"].optional(DIALPLAN_TIMEZONE) or machines_timezone(env),
         site=tables["cluster"].get(CLUSTER_SITE),
         node=tables["cluster"].optional(CLUSTER_NODE) or os.uname().nodename,
     )
@@ -134,3 +145,15 @@ def default_data_directory(env: Mapping[str, str]) -> Path:
         return Path("/var/lib/pbx")
     state = env.get("XDG_STATE_HOME") or str(Path(env.get("HOME", "/")) / ".local" / "state")
     return Path(state) / "pbx"
+
+
+def machines_timezone(env: Mapping[str, str], localtime: Path = Path("/etc/localtime")) -> str:
+    """The machine's time zone by its IANA name: `TZ`, else where /etc/localtime points; UTC when neither says."""
+    named = env.get("TZ", "").removeprefix(":")
+    _, found, linked = os.path.realpath(localtime).partition("/zoneinfo/")
+    for name in (named, linked if found else ""):
+        try:
+            return values.timezone(name)
+        except BadValue:
+            continue
+    return "UTC"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from services.core.address import (
     Address,
@@ -48,6 +49,15 @@ def number(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def timezone(text: str) -> str:
+    """A time zone by its IANA name."""
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadValue(f"{text!r} is no time zone", "write one as in Europe/Berlin, or UTC") from None
+    return text
 
 
 def one_of(*words: str) -> Callable[[str], str]:
