@@ -28,7 +28,7 @@ from services.core.events.catalogue import (
     MediaReported,
 )
 
-# The two values are named tuples, not dataclasses: every fact makes a new leg and a new call, and `_replace` of 21 fields
+# The two values are named tuples, not dataclasses: every fact makes a new leg and a new call; `_replace` of 21 fields
 # takes 1.5 us where `dataclasses.replace` takes 10.
 
 CALLER = "a"
