@@ -67,16 +67,15 @@ def test_a_party_holds_the_other_and_takes_it_off(
     lab: Lab, sipp: Sipp, family: Family, holder: str,
     said: str, connection: str, told: str, answered: str, heard: str, fact: str,
 ) -> None:  # fmt: skip
-    holds = {"hold_direction": said, "hold_connection": connection.format(null=NULL_ADDRESS[family])}
-    is_held = {"held_direction": answered}
+    where, shown = lab.pbx.address(family), connection.format(null=NULL_ADDRESS[family])
     if holder == "a":
-        callee = sipp.listen("callee_is_held", family=family, **is_held)
+        callee = sipp.listen("callee_is_held", family=family, held_direction=answered)
         lab.lead("dev2", callee)
-        caller = sipp.call("caller_holds_and_resumes", lab.pbx.address(family), called="2", **holds)
+        caller = sipp.call("caller_holds_and_resumes", where, called="2", hold_direction=said, hold_connection=shown)
     else:
-        callee = sipp.listen("callee_holds_and_resumes", family=family, **holds)
+        callee = sipp.listen("callee_holds_and_resumes", family=family, hold_direction=said, hold_connection=shown)
         lab.lead("dev2", callee)
-        caller = sipp.call("caller_is_held", lab.pbx.address(family), called="2", **is_held)
+        caller = sipp.call("caller_is_held", where, called="2", held_direction=answered)
     at_caller, at_callee = caller.finish(), callee.finish()
     by_holder, by_held = (at_caller, at_callee) if holder == "a" else (at_callee, at_caller)
 

@@ -75,7 +75,7 @@ class Message:
     @property
     def contacts(self) -> list[str]:
         """The URIs of all, sorted; a registrar's answer."""
-        return sorted(re.findall(r"<([^>]*)>", ", ".join(self.get_all("Contact"))))
+        return sorted(re.findall(r"<(sips?:[^>]*)>", ", ".join(self.get_all("Contact"))))
 
     def expires_of(self, contact: str) -> int:
         """The seconds a registrar's answer gives a contact."""
