@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from services.core.config import ConfigError, Problem, load_settings
 from services.core.daemon import EXIT_CONFIG, complain
 from services.dialplan import load
+
+EXTENSIONS = "extensions.conf"
 
 
 def check_configuration(directory: Path) -> int:
@@ -20,7 +23,7 @@ def check_configuration(directory: Path) -> int:
     except ConfigError as error:
         problems += error.problems
     try:
-        warnings += load(directory / "extensions.conf").warnings
+        warnings += load(directory / EXTENSIONS).warnings
     except ConfigError as error:
         problems += error.problems
     for problem in problems:
@@ -31,3 +34,12 @@ def check_configuration(directory: Path) -> int:
         return EXIT_CONFIG
     print(f"{directory}: fine")
     return 0
+
+
+def dialplan_problems(directory: Path) -> Sequence[Problem]:
+    """What is wrong with extensions.conf."""
+    try:
+        load(directory / EXTENSIONS)
+    except ConfigError as error:
+        return error.problems
+    return ()

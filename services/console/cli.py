@@ -47,12 +47,14 @@ def run(
     show_passwords: ShowPasswords = None,
 ) -> None:
     """Run a whole PBX in this process: all a small site needs."""
+    from services.console.check import dialplan_problems  # noqa: PLC0415
     from services.console.compose import Pbx  # noqa: PLC0415
     from services.core.daemon import Options, run_daemon  # noqa: PLC0415
 
     passwords = sys.stdout.isatty() if show_passwords is None else show_passwords
     pbx = Pbx(passwords=passwords)
-    raise typer.Exit(run_daemon(pbx.serve, Options(config=config, data=data, ipv4=ipv4, ipv6=ipv6)))
+    options = Options(config=config, data=data, ipv4=ipv4, ipv6=ipv6)
+    raise typer.Exit(run_daemon(pbx.serve, options, also_check=dialplan_problems))
 
 
 @app.command()

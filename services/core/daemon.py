@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.core.address import Address
-from services.core.config import ConfigError, Settings, load_settings
+from services.core.config import ConfigError, Problem, Settings, load_settings
 from services.core.lifecycle import StartError, Stopping
 from services.core.logs import set_up_logging
 
@@ -52,10 +52,24 @@ METRICS_OFFSETS = {"sip_edge": 0, "media": 1, "registrar": 2, "dialplan": 3}
 """Services that run alone on one machine with one configuration serve their metrics on neighbouring ports."""
 
 
-def run_daemon(serve: Serve, options: Options, env: Mapping[str, str] | None = None, service: str = "sip_edge") -> int:
-    """Load the settings, serve until a signal, and say how it went. Problems are printed, a line each."""
+Check = Callable[[Path], Sequence[Problem]]
+"""Finds the problems of further files of a configuration directory."""
+
+
+def run_daemon(
+    serve: Serve,
+    options: Options,
+    env: Mapping[str, str] | None = None,
+    service: str = "sip_edge",
+    *,
+    also_check: Check | None = None,
+) -> int:
+    """Load the settings, serve until a signal, and say how it went. Problems are printed, a line each.
+
+    When the settings have problems, those `also_check` finds are printed too: all that is wrong at once.
+    """
     try:
-        settings = load_settings(options.config, os.environ if env is None else env, options.overrides())
+        settings = _load(options, os.environ if env is None else env, also_check)
         settings = _own_metrics(settings, METRICS_OFFSETS[service])
         set_up_logging(settings.pbx.log_level, settings.pbx.log_format)
         for warning in settings.warnings:
@@ -70,6 +84,14 @@ def run_daemon(serve: Serve, options: Options, env: Mapping[str, str] | None = N
         complain(str(error))
         return EXIT_START
     return 0
+
+
+def _load(options: Options, env: Mapping[str, str], also_check: Check | None) -> Settings:
+    try:
+        return load_settings(options.config, env, options.overrides())
+    except ConfigError as error:
+        more = also_check(options.config) if also_check is not None else ()
+        raise ConfigError([*error.problems, *more]) from None
 
 
 def _own_metrics(settings: Settings, offset: int) -> Settings:

@@ -7,7 +7,6 @@ the same and cost the same; what a stranger sends gets one small answer.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.core.address import is_ip, unmap
@@ -27,6 +26,7 @@ from services.core.sip.digest import (
 from services.core.sip.flow import Flow
 from services.core.sip.headers import STAR
 from services.core.sip.message import Request, Response, make_response
+from services.core.sip.transaction import stateless_tag
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER"
 """Methods served outside dialogs."""
@@ -72,10 +72,9 @@ class Refused:
 class Admission:
     """Recognises phones and trunks by their digest or their address."""
 
-    def __init__(self, settings: SipSettings, digest: DigestServer, new_tag: Callable[[], str]) -> None:
+    def __init__(self, settings: SipSettings, digest: DigestServer) -> None:
         self._settings = settings
         self._digest = digest
-        self._new_tag = new_tag
         self._by_address = _peers_by_address(settings)
 
     def check_form(self, request: Request) -> Response | None:
@@ -177,7 +176,7 @@ class Admission:
 
     def answer(self, request: Request, status: int, *headers: tuple[str, str]) -> Response:
         """A response of ours outside any dialog."""
-        return make_response(request, status, to_tag=self._new_tag(), headers=headers)
+        return make_response(request, status, to_tag=stateless_tag(request), headers=headers)
 
 
 def _peers_by_address(settings: SipSettings) -> dict[tuple[str, int], Peer]:

@@ -39,7 +39,6 @@ from services.core.sip.transaction import (
     TransactionFailed,
     TransactionLayer,
 )
-from services.core.sip.transaction_model import answer_path
 from services.core.store.port import Store
 from services.dialplan.program import Program
 from services.media.api import MediaControl, Notice
@@ -102,7 +101,7 @@ class Edge:
         # A phone kept as an MD5 hash cannot answer SHA-256, and which phone is kept how must not show.
         algorithms = ONLY_MD5 if any(peer.md5secret for peer in settings.peers.values()) else BOTH
         digest = DigestServer(settings.realm, digest_key, algorithms=algorithms)
-        self._admission = Admission(settings, digest, _new_tag)
+        self._admission = Admission(settings, digest)
         self._registrations = Registrations(self, self._admission, _new_tag)
         self._calls: dict[str, CallRunner] = {}
         self._dialogs: dict[tuple[str, str], tuple[CallRunner, str]] = {}
@@ -258,16 +257,14 @@ class Edge:
         self.observer.responding(response)
         self.work(self.layer.respond(key, response, _now()))
 
-    def deny(self, key: ServerKey, request: Request, flow: Flow, refused: Refused) -> None:
+    def deny(self, key: ServerKey, request: Request, refused: Refused) -> None:
         """Turn a stranger away and keep nothing of it.
 
         Without a transaction a challenge is never repeated by itself: one forged datagram leads to one answer.
         """
         self.observer.denied(request, refused.why.value, refused.detail)
         self.observer.responding(refused.response)
-        reply_flow, reopen = answer_path(request, flow)
-        answer = SendMessage(refused.response.to_bytes(), reply_flow, reopen)
-        self.work([*self.layer.abandon(key, _now()), answer])
+        self.work(self.layer.respond_once(key, refused.response, _now()))
 
     def request(self, runner: CallRunner, token: int, request: Request, flow: Flow) -> ClientKey:
         """Open a client transaction for a call."""
@@ -343,7 +340,7 @@ class Edge:
             return
         who = self._admission.caller(request, flow, self.unix_s())
         if isinstance(who, Refused):
-            self.deny(key, request, flow, who)
+            self.deny(key, request, who)
             return
         refusal = self._admission.check_content(request)
         if refusal is not None:

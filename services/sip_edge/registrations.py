@@ -35,7 +35,7 @@ class Registrations:
         edge = self._edge
         who = self._admission.registrant(request, flow, edge.unix_s())
         if isinstance(who, Refused):
-            edge.deny(key, request, flow, who)
+            edge.deny(key, request, who)
             return
         refusal = self._admission.check_content(request)
         if refusal is not None:
