@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.core.address import Family
-from tests.interop.sites import Site, start_site
+from tests.interop.sites import Site
 from tests.support.capture import MALFORMED, Capture
 from tests.support.netns import Network
 from tests.support.peer import FAMILIES, SDP_NAME, PeerCall, Phone, Traced
@@ -133,12 +133,14 @@ def test_caller_and_callee_hold_and_resume(loopback: Site, family: Family) -> No
 
 
 def test_tshark_finds_nothing_malformed_in_a_call_between_the_families(
-    network: Network, programs: Programs, tmp_path: Path
+    namespaces: Site, network: Network, programs: Programs, tmp_path: Path
 ) -> None:
     """Another reader of our packets: an IPv4 phone calls an IPv6 phone, keys are pressed, one holds the other."""
-    site = start_site(programs, tmp_path, network)
+    calling, called = namespaces.phone("dev1", Family.IP4), namespaces.phone("dev2", Family.IP6, "tcp")
     capture = Capture(programs, network.pbx, tmp_path)
-    call, other = connect(site.phone("dev1", Family.IP4), site.phone("dev2", Family.IP6, "tcp"))
+    for phone in (calling, called):
+        phone.register()
+    call, other = connect(calling, called)
     call.digits("5")
     assert other.digits_heard(1) == "5"
     other.hold()
