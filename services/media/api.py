@@ -139,6 +139,8 @@ class MediaControl(Protocol):
 
     on_notice: Callable[[Notice], None] | None
     """Called for every notice, in order and once for each."""
+    immediate: bool
+    """True when its methods never suspend: the worker is in this process, and whoever asks needs no task to wait."""
 
     async def command(self, message: Message) -> Message:
         """Send a raw ng dictionary; the reply whatever its `result`. Raises MediaUnreachable."""
@@ -203,8 +205,12 @@ class MediaControl(Protocol):
 class NgMedia:
     """`MediaControl` over ng dictionaries."""
 
-    def __init__(self, command: Callable[[Message], Awaitable[Message]], *, notices: bool = True) -> None:
-        """`command` carries one dictionary and its reply. `notices` asks the worker for them with every session."""
+    def __init__(
+        self, command: Callable[[Message], Awaitable[Message]], *, notices: bool = True, immediate: bool = False
+    ) -> None:
+        """`command` carries one dictionary and its reply, without suspending when `immediate`. `notices` asks the
+        worker for them with every session."""
+        self.immediate = immediate
         self._command = command
         self._notices = notices
         self.on_notice: Callable[[Notice], None] | None = None
@@ -216,7 +222,7 @@ class NgMedia:
         async def command(message: Message) -> Message:
             return handle(message)
 
-        return cls(command)
+        return cls(command, immediate=True)
 
     def notified(self, message: Mapping[str, Any]) -> None:
         """Take a `notify` dictionary from the transport. Kinds we do not know, of a newer worker, are passed over."""

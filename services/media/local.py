@@ -9,7 +9,7 @@ class LocalMedia(NgMedia):
     """`MediaControl` of a worker in this process. Notices arrive during the event loop's turn that caused them."""
 
     def __init__(self, worker: Worker) -> None:
-        super().__init__(self._handled)
+        super().__init__(self._handled, immediate=True)
         self.worker = worker
         worker.on_notice = self._noticed
 

@@ -255,7 +255,10 @@ class Edge:
 
     def respond(self, key: ServerKey, response: Response) -> None:
         self.observer.responding(response)
-        self.work(self.layer.respond(key, response, _now()))
+        now = _now()
+        if response.status >= 200 and (since := self.layer.waiting_since(key)) is not None:
+            self.observer.answered(key.method, now - since)
+        self.work(self.layer.respond(key, response, now))
 
     def deny(self, key: ServerKey, request: Request, refused: Refused) -> None:
         """Turn a stranger away and keep nothing of it.
@@ -309,7 +312,7 @@ class Edge:
             return
         runner, leg = found
         if request.method == "INVITE":
-            self._invites[key] = runner
+            self._own(key, runner)
         runner.feed(lambda process: process.request_arrived(leg, key, request, flow))
 
     def _dialog(self, request: Request) -> tuple[CallRunner, str] | None:
@@ -373,8 +376,13 @@ class Edge:
         call_id = f"{int(self.unix_s())}.{secrets.token_hex(5)}"
         process = self.new_process(call_id)
         runner = self.adopt(process)
-        self._invites[invite.key] = runner
+        self._own(invite.key, runner)
         runner.feed(lambda call: call.start(invite))
+
+    def _own(self, key: ServerKey, runner: CallRunner) -> None:
+        """News of this INVITE (CANCEL, a missing ACK) is for that call."""
+        self._invites[key] = runner
+        runner.invites.append(key)
 
     def new_process(self, call_id: str) -> CallProcess:
         return CallProcess(call_id, program=self.program, settings=self._call_settings, surroundings=self._surroundings)
@@ -393,8 +401,12 @@ class Edge:
     def observe(self, runner: CallRunner, events: tuple[Event, ...]) -> None:
         self.observer.events(runner.process.state, events)
 
-    def forget(self, runner: CallRunner) -> None:
-        """A call is over."""
+    def forget(self, runner: CallRunner, requests: Iterable[ClientKey]) -> None:
+        """A call is over. Its transactions linger, but it need not be kept for them: it listens no more."""
+        for key in requests:
+            self._clients.pop(key, None)
+        for invite in runner.invites:
+            self._invites.pop(invite, None)
         for leg in runner.process.state.legs.values():
             self._dialogs.pop((leg.sip_call_id, leg.local_tag), None)
         self._calls.pop(runner.call_id, None)

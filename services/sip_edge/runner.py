@@ -1,8 +1,12 @@
 """Runs one call: its inputs one at a time, its events committed, its effects carried out.
 
-Inputs queue up while a durable commit is under way, so that a call never decides on a state that may not have been
-kept. Facts whose consequences may be seen early (docs/architecture.md, Commit) are committed in the background: with
-the next durable commit, or after `_BACKGROUND_S`.
+Inputs queue up while a durable commit is under way. What the decisions of one turn want done outside waits together,
+from the first durable one on, for one commit of all their facts. A media worker in this process is nothing outside: it
+is asked at once, and what follows from its answer belongs to the same turn. So an answered call is one transaction,
+and its end is another.
+
+Facts whose consequences may be seen early (docs/architecture.md, Commit) are committed in the background: with the next
+durable commit, or after `_BACKGROUND_S`.
 """
 
 from __future__ import annotations
@@ -10,12 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.core.events.catalogue import CallStarted, Event, LegInvited
-from services.core.sip.transaction import ClientKey
+from services.core.sip.transaction import ClientKey, ServerKey
 from services.core.store.port import Change, Conflict, StoreError, Version
 from services.media.api import MediaError
 from services.sip_edge.call import effects as fx
@@ -55,6 +59,7 @@ class CallRunner:
         "_background",
         "_committing",
         "_edge",
+        "_held",
         "_inbox",
         "_jobs",
         "_keys",
@@ -66,6 +71,7 @@ class CallRunner:
         "_version",
         "_worker",
         "epoch",
+        "invites",
         "process",
         "released",
     )
@@ -74,6 +80,8 @@ class CallRunner:
         self.process = process
         self.epoch = epoch
         self.released = False
+        self.invites: list[ServerKey] = []
+        """INVITE transactions of the parties that were handed to this call."""
         self._edge = edge
         self._loop = asyncio.get_running_loop()
         self._version = version or Version(0, 0)
@@ -81,6 +89,8 @@ class CallRunner:
         self._uncommitted: list[Event] = []
         self._noted_at: list[float] = []
         self._committing = False
+        self._held: list[fx.Effect] | None = None
+        """Effects that wait for this turn's commit; None while no fact of the turn needs one."""
         self._running = False
         self._aborted = False
         self._background: asyncio.TimerHandle | None = None
@@ -106,8 +116,10 @@ class CallRunner:
             return
         self._running = True
         try:
-            while self._inbox and not self._committing:
+            while self._inbox and not self._committing and not self.released:
                 self._take(self._inbox.popleft())
+            if self._held is not None and not self._committing:
+                self._commit()
         finally:
             self._running = False
 
@@ -120,10 +132,9 @@ class CallRunner:
             return
         if decision.events:
             self._note(decision.events)
-        if decision.durable:
-            self._commit(decision.effects)
-        else:
-            self._carry_out(decision.effects)
+        if decision.durable and self._held is None:
+            self._held = []
+        self._carry_out(decision.effects)
 
     def _abort(self) -> None:
         """Hang up after a fault; if even that fails, forget the call."""
@@ -146,25 +157,26 @@ class CallRunner:
 
     # --- commits -----------------------------------------------------------------------------------------------
 
-    def _commit(self, effects: tuple[fx.Effect, ...]) -> None:
+    def _commit(self) -> None:
         self._committing = True
-        submitted = self._submit()
-        submitted.add_done_callback(partial(self._committed, effects))
+        self._submit().add_done_callback(self._committed)
 
     def _flush(self) -> None:
         """Commit what waited in the background."""
         self._background = None
         if self._committing or not self._uncommitted:
             return
-        self._committing = True
-        self._submit().add_done_callback(partial(self._committed, ()))
+        self._commit()
 
     def _submit(self) -> asyncio.Future[list[Version | Conflict]]:
         if self._background is not None:
             self._background.cancel()
             self._background = None
-        state, execution = self.process.state, self.process.applications.execution
-        snapshot = None if state.ended else pack(state, execution.to_data() if execution is not None else None)
+        state = self.process.state
+        snapshot = None
+        if not state.ended:
+            execution = self.process.applications.execution
+            snapshot = pack(state, execution.to_data() if execution is not None else None)
         change = Change(
             kind="call",
             key=self.call_id,
@@ -177,8 +189,9 @@ class CallRunner:
         )
         return self._edge.store.submit([change])
 
-    def _committed(self, effects: tuple[fx.Effect, ...], done: asyncio.Future[list[Version | Conflict]]) -> None:
+    def _committed(self, done: asyncio.Future[list[Version | Conflict]]) -> None:
         self._committing = False
+        held, self._held = self._held, None
         try:
             outcome = done.result()[0]
         except (StoreError, asyncio.CancelledError) as error:
@@ -193,14 +206,24 @@ class CallRunner:
             self._version = outcome
             self._uncommitted.clear()
             self._noted_at.clear()
-        self._carry_out(effects)
+        self._running = True
+        try:
+            self._carry_out(held or ())
+        finally:
+            self._running = False
         self._run()
 
     # --- effects -----------------------------------------------------------------------------------------------
 
-    def _carry_out(self, effects: tuple[fx.Effect, ...]) -> None:
+    def _carry_out(self, effects: Iterable[fx.Effect]) -> None:
+        immediate = self._edge.media.immediate
         for effect in effects:
-            self._effect(effect)
+            if immediate and isinstance(effect, fx.Media) and self._worker is None:
+                self._media_now(effect)
+            elif self._held is not None:
+                self._held.append(effect)
+            else:
+                self._effect(effect)
 
     def _effect(self, effect: fx.Effect) -> None:
         edge = self._edge
@@ -256,6 +279,20 @@ class CallRunner:
                 await self._jobs.popleft()()
         finally:
             self._worker = None
+
+    def _media_now(self, effect: fx.Media) -> None:
+        """Ask a worker that does not keep us waiting: its methods are coroutines which end at their first step."""
+        token = effect.token
+        try:
+            self._media_result(effect.operation).send(None)
+        except StopIteration as done:
+            result = done.value
+        except MediaError as error:
+            result = MediaFailed(reason=str(error))
+        except Exception:
+            log.exception("call %s: a fault of the media worker", self.call_id)
+            result = MediaFailed(reason="internal error")
+        self.feed(lambda process: process.media_done(token, result))
 
     async def _media(self, token: int, operation: fx.MediaOperation) -> None:
         try:
@@ -337,4 +374,6 @@ class CallRunner:
         self.released = True
         for name in list(self._timers):
             self._stop_timer(name)
-        self._edge.forget(self)
+        self._edge.forget(self, self._keys.values())
+        if self.process.state.ended:
+            self.process.let_go()

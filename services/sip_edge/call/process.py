@@ -318,6 +318,14 @@ class CallProcess:
         waiting = any(not transaction.final for transaction in self._transactions.values())
         return not self._pending and not self._unacknowledged and not waiting
 
+    def let_go(self) -> None:
+        """The call is over and only its state is wanted any more. Its parts refer to it and it to them: parted, they
+        are gone at once, not when the garbage collector has come round to them."""
+        self._pending.clear()
+        self._transactions.clear()
+        self._timers.clear()
+        del self.dialogs, self.caller, self.applications, self.renegotiation, self.ending
+
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _token(self, then: Callable[[Any], None] | None) -> int:
