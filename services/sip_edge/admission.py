@@ -85,6 +85,9 @@ class Admission:
         if request.method not in _SERVED:
             if request.method not in _KNOWN_METHODS:
                 return self.answer(request, 501, ("Allow", ALLOW))
+            if request.method == "BYE":
+                # Served, but in a dialog, and without a To tag it names none (RFC 3261 section 15.1.2).
+                return self.answer(request, 481)
             return self.answer(request, 405, ("Allow", ALLOW))
         if request.request_uri.scheme not in ("sip", "sips"):
             return self.answer(request, 416)

@@ -40,6 +40,14 @@ class Stranger:
             head += "Content-Type: application/sdp\r\n"
         self._socket.send(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
 
+    def bye(self) -> None:
+        port = self._socket.getsockname()[1]
+        self._socket.send(
+            f"BYE sip:2@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bKbye\r\n"
+            "From: <sip:x@pbx>;tag=t\r\nTo: <sip:2@pbx>\r\nCall-ID: bye\r\nCSeq: 2 BYE\r\n"
+            "Content-Length: 0\r\n\r\n".encode()
+        )
+
     async def hears(self) -> Response:
         data = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._socket, 65535), 2)
         message = parse_message(data)
@@ -101,3 +109,8 @@ async def test_a_fault_in_one_call_ends_that_call(
     statuses = [(await stranger.hears()).status, (await stranger.hears()).status]
     assert statuses == [100, 503]
     assert "a fault of ours ends it" in caplog.text
+
+
+async def test_a_bye_outside_of_any_dialog_belongs_to_nothing(stranger: Stranger) -> None:
+    stranger.bye()
+    assert (await stranger.hears()).status == 481

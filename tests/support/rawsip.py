@@ -345,12 +345,29 @@ class Phone:
         changed.setdefault("To", f"<{self.aor}>")
         return self.ask("REGISTER", f"sip:{self.domain}", *rows, body=b"", **changed)
 
-    def in_dialog(self, method: str, answer: Message, number: int, *extra: tuple[str, str], body: bytes = b"") -> bytes:
+    def in_dialog(self, method: str, answer: Message, *extra: tuple[str, str], body: bytes = b"") -> bytes:
         """A request of the caller's in the dialog that `answer`, a 2xx to its INVITE, made."""
+        number = answer.get("CSeq").split()[0] if method == "ACK" else next(self._numbers)
         return self.request(
             method, answer.contact, *extra, body=body,
             From=answer.get("From"), To=answer.get("To"), Call_ID=answer.get("Call-ID"), CSeq=f"{number} {method}",
         )  # fmt: skip
+
+    def back_in_dialog(self, method: str, invite: Message, number: int = 1, *, body: bytes = b"") -> bytes:
+        """A request of the callee's in the dialog that its 2xx to `invite` made."""
+        return self.request(
+            method, invite.contact, body=body, From=f"{invite.get('To')};tag={self.tag}", To=invite.get("From"),
+            Call_ID=invite.get("Call-ID"), CSeq=f"{number} {method}",
+        )  # fmt: skip
+
+    def invite(self, called: str, *extra: tuple[str, str], body: bytes | None = None, **changed: str | None) -> bytes:
+        """An INVITE that is let through: the challenge is fetched and answered first."""
+        uri = f"sip:{called}@{self.domain}"
+        offer = session(self.way.local) if body is None else body
+        changed.setdefault("Call_ID", secrets.token_hex(10))
+        refusal = self.tell(self.request("INVITE", uri, *extra, body=offer, **changed))
+        credentials = ("Authorization", self.authorize(refusal, "INVITE", uri))
+        return self.request("INVITE", uri, credentials, *extra, body=offer, **changed)
 
     def reply(
         self, request: Message, status: int, reason: str = "Said So", *extra: tuple[str, str],
@@ -368,6 +385,20 @@ class Phone:
         if body:
             rows.append(("Content-Type", "application/sdp"))
         return compose(f"SIP/2.0 {status} {reason}", [*rows, *extra], body)
+
+    def cancel(self, request: bytes) -> bytes:
+        """The CANCEL of a request (RFC 3261 section 9.1)."""
+        sent = Message.read(request)
+        rows = [(name, sent.get(name)) for name in ("Via", "Max-Forwards", "From", "To", "Call-ID")]
+        rows.append(("CSeq", sent.get("CSeq").replace(sent.method, "CANCEL")))
+        return compose(f"CANCEL {sent.uri} SIP/2.0", rows)
+
+    def await_status(self, status: int) -> Message:
+        """The next response with this status; anything before it is passed over."""
+        while True:
+            message = self.way.receive()
+            if message.status == status:
+                return message
 
     def await_request(self, method: str) -> Message:
         """The next request with this method; anything before it is passed over."""
