@@ -11,6 +11,7 @@ The scale is the narrow-band one, which ends at 4.5: a wide-band codec is scored
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, log2, log10, sqrt
 from types import MappingProxyType
 from typing import Final
@@ -79,6 +80,7 @@ def equipment_impairment(impairment: Impairment, loss_percent: float) -> float:
     return impairment.equipment + (_WORST - impairment.equipment) * share
 
 
+@lru_cache(16)
 def delay_impairment(delay_ms: float) -> float:
     """Id (7.4): echo to the talker, echo to the listener, and the delay itself. `delay_ms` is one way."""
     return _talker_echo(delay_ms) + _listener_echo(2 * delay_ms) + _too_late(delay_ms)

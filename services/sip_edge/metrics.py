@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
-from services.core.events.catalogue import CallEnded, CallStarted, Event, LegAnswered, LegRinging
-from services.core.metrics import Counts, Pulled, counter, gauge
+from services.core.events.catalogue import CallEnded, CallStarted, Event, LegAnswered, LegRinging, MediaReported
+from services.core.metrics import Counts, Distribution, Pulled, counter, gauge
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response
+from services.media.quality import opinion
 from services.sip_edge.admission import Denied
 from services.sip_edge.call.state import CALLER, CallState
 from services.sip_edge.edge import Edge
@@ -29,8 +30,15 @@ METHODS = frozenset(
 OTHER = "other"
 FIRST_CHALLENGE = Denied.MISSING.value
 """Every request of a phone begins with one: no failure."""
+TRANSACTION_BUCKETS_S = (
+    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0),
+)
+"""From what a request in a dialog takes to how long a phone may ring (timer C)."""
 SETUP_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 DURATION_BUCKETS_S = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
+JITTER_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5)
+MOS_BUCKETS = (1.5, 2.0, 2.58, 3.1, 3.6, 4.03, 4.2, 4.34, 4.5)
+"""Among them the steps of G.107 table B.1: R of 50, 60, 70, 80, 90."""
 
 
 @dataclass(slots=True)
@@ -58,25 +66,40 @@ class EdgeMetrics(Observer):
         self._challenged = Counts("pbx_auth_challenges", "Requests without a password, asked for one.", ())
         self._attempts = Counts("pbx_call_attempts", "Calls begun.", ("family", "transport"))
         self._ended = Counts("pbx_calls_ended", "Calls ended.", ("result", "cause"))
-        self._ringing = Histogram(
+        self._transactions = Distribution(
+            "pbx_sip_transaction_duration_seconds",
+            "From a request to our final response; of an INVITE, with the ringing. Not what is challenged or denied.",
+            ("method",),
+            TRANSACTION_BUCKETS_S,
+        )
+        self._ringing = Distribution(
             "pbx_call_post_dial_delay_seconds",
             "From the INVITE to the first ringing (RFC 6076 SRD).",
-            registry=registry,
-            buckets=SETUP_BUCKETS_S,
+            (),
+            SETUP_BUCKETS_S,
         )
-        self._answer = Histogram(
-            "pbx_call_answer_seconds", "From the INVITE to its 2xx.", registry=registry, buckets=SETUP_BUCKETS_S
+        self._answer = Distribution("pbx_call_answer_seconds", "From the INVITE to its 2xx.", (), SETUP_BUCKETS_S)
+        self._duration = Distribution("pbx_call_duration_seconds", "From the 2xx to the end.", (), DURATION_BUCKETS_S)
+        self._jitter = Distribution(
+            "pbx_rtp_jitter_seconds",
+            "Interarrival jitter (RFC 3550 A.8) of what a leg sent us, once a leg, when its media ended.",
+            (),
+            JITTER_BUCKETS_S,
         )
-        self._duration = Histogram(
-            "pbx_call_duration_seconds", "From the 2xx to the end.", registry=registry, buckets=DURATION_BUCKETS_S
+        self._mos = Distribution(
+            "pbx_rtp_mos",
+            "What a leg sent us, as G.107 scores its codec and loss at an assumed 100 ms of delay, once a leg.",
+            (),
+            MOS_BUCKETS,
         )
 
     @property
-    def counts(self) -> tuple[Counts, ...]:
-        """Everything that is counted on the way."""
+    def counts(self) -> tuple[Counts | Distribution, ...]:
+        """Everything that is counted or measured on the way."""
         return (
             *(self._requests, self._responses, self._unreadable, self._rejected, self._denied),
             *(self._challenged, self._attempts, self._ended),
+            *(self._transactions, self._ringing, self._answer, self._duration, self._jitter, self._mos),
         )
 
     def watch(self, edge: Edge) -> None:
@@ -100,6 +123,9 @@ class EdgeMetrics(Observer):
     def responding(self, response: Response) -> None:
         self._responses.add(_method_of(response), str(response.status), "out")
 
+    def answered(self, method: str, seconds: float) -> None:
+        self._transactions.observe(seconds, _method(method))
+
     def malformed(self, error: SipError, flow: Flow) -> None:
         self._unreadable.add(str(error.status))
 
@@ -122,6 +148,8 @@ class EdgeMetrics(Observer):
                     self._progressed(state.call_id, event)
                 case CallEnded():
                     self._over(state.call_id, event)
+                case MediaReported():
+                    self._accounted(event)
 
     def _progressed(self, call_id: str, event: LegRinging | LegAnswered) -> None:
         timing = self._calls.get(call_id)
@@ -140,6 +168,13 @@ class EdgeMetrics(Observer):
         timing = self._calls.pop(call_id, None)
         if timing is not None and timing.answered is not None:
             self._duration.observe(self._clock() - timing.answered)
+
+    def _accounted(self, event: MediaReported) -> None:
+        """A leg that sent nothing has no jitter, and one whose codec nobody measured no score."""
+        if event.packets_received:
+            self._jitter.observe(event.jitter_ms / 1000)
+        if (score := opinion(event.codec, event.packets_received, event.packets_lost)) is not None:
+            self._mos.observe(score)
 
     # --- when asked --------------------------------------------------------------------------------------------
 

@@ -21,6 +21,9 @@ class Observer:
     def responding(self, response: Response) -> None:
         """A response of ours goes out for the first time."""
 
+    def answered(self, method: str, seconds: float) -> None:
+        """A request gets its final response, so long after it came. Strangers that are turned away are not told of."""
+
     def malformed(self, error: SipError, flow: Flow) -> None:
         """A message came that could not be read."""
 

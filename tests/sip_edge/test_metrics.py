@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry
 
 from services.core.address import Address
-from services.core.events.catalogue import CallEnded, CallStarted, LegAnswered, LegRinging
+from services.core.events.catalogue import CallEnded, CallStarted, LegAnswered, LegRinging, MediaReported
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response, parse_message
 from services.sip_edge.call.state import CallState
 from services.sip_edge.metrics import EdgeMetrics
+from tests.support.inprocess import in_process_pbx, write_config
 
 FLOW = Flow("udp", Address("2001:db8::1", 5060), Address("2001:db8::2", 5060), 1)
 STARTED = CallStarted(
@@ -135,3 +139,73 @@ def test_a_call_is_timed_from_its_invite() -> None:
     assert watched.value("pbx_call_answer_seconds_count") == 1
     assert watched.value("pbx_call_duration_seconds_sum") == 60
     assert watched.value("pbx_calls_ended_total", result="ANSWERED", cause="16") == 1
+
+
+def test_transactions_are_timed_by_method() -> None:
+    watched = Watched()
+    watched.metrics.answered("BYE", 0.002)
+    watched.metrics.answered("BYE", 0.004)
+    watched.metrics.answered("XYZZY", 0.001)
+    name = "pbx_sip_transaction_duration_seconds"
+    assert watched.value(f"{name}_count", method="BYE") == 2
+    assert watched.value(f"{name}_sum", method="BYE") == 0.006
+    assert watched.value(f"{name}_bucket", method="BYE", le="0.0025") == 1
+    assert watched.value(f"{name}_count", method="other") == 1
+
+
+async def test_an_edge_times_what_it_answers_and_not_what_it_challenges(tmp_path: Path) -> None:
+    watched = Watched()
+    async with in_process_pbx(write_config(tmp_path)) as pbx:
+        pbx.edge.observer = watched.metrics
+        caller, callee = pbx.agent("dev1", "one"), pbx.agent("dev2", "two")
+        try:
+            for agent in (caller, callee):
+                await agent.start()
+                await agent.register()
+            call = await caller.call("2")
+            await call.hang_up()
+            await asyncio.wait_for(pbx.edge.drain(5), 6)
+        finally:
+            await caller.close()
+            await callee.close()
+    counts = {
+        method: watched.value("pbx_sip_transaction_duration_seconds_count", method=method)
+        for method in ("REGISTER", "INVITE", "BYE")
+    }
+    assert counts["INVITE"] == counts["BYE"] == 1
+    assert counts["REGISTER"] is not None
+    assert counts["REGISTER"] >= 2
+    assert watched.value("pbx_auth_challenges_total") == 3
+    assert watched.value("pbx_sip_transaction_duration_seconds_bucket", method="INVITE", le="10.0") == 1
+    assert watched.value("pbx_rtp_mos_count") == watched.value("pbx_rtp_jitter_seconds_count")
+
+
+def reported(leg: str, codec: str, received: int, lost: int, jitter_ms: float) -> MediaReported:
+    return MediaReported(
+        leg=leg,
+        family="ip6",
+        codec=codec,
+        packets_received=received,
+        packets_sent=1000,
+        bytes_received=172 * received,
+        bytes_sent=172_000,
+        packets_lost=lost,
+        jitter_ms=jitter_ms,
+    )
+
+
+def test_a_legs_media_are_judged_once_when_they_are_accounted_for() -> None:
+    watched = Watched()
+    watched.metrics.events(watched.call, (reported("a", "ulaw", 1000, 0, 3.0), reported("b", "g729", 900, 100, 40.0)))
+    assert watched.value("pbx_rtp_jitter_seconds_count") == 2
+    assert watched.value("pbx_rtp_jitter_seconds_bucket", le="0.005") == 1
+    assert watched.value("pbx_rtp_mos_count") == 2
+    assert watched.value("pbx_rtp_mos_bucket", le="3.1") == 1, "a tenth lost of G.729 is what nearly all complain of"
+    assert watched.value("pbx_rtp_mos_bucket", le="4.34") == 1
+
+
+def test_silence_has_no_quality_and_an_unmeasured_codec_no_score() -> None:
+    watched = Watched()
+    watched.metrics.events(watched.call, (reported("a", "ulaw", 0, 0, 0.0), reported("b", "lpc10", 1000, 0, 1.0)))
+    assert watched.value("pbx_rtp_jitter_seconds_count") == 1
+    assert watched.value("pbx_rtp_mos_count") == 0

@@ -1,7 +1,8 @@
 """Measurements for Prometheus, at /metrics over HTTP, and whether the process is well, at /healthz and /readyz.
 
-What is counted often is counted in plain dictionaries (`Counts`) and turned into samples when somebody asks; durations,
-which are rare, are prometheus-client's own histograms. Names and labels are those of docs/metrics.md.
+What is counted or measured is kept in plain dictionaries and lists (`Counts`, `Distribution`) and turned into samples
+when somebody asks: prometheus-client's own counters and histograms take locks, which one thread has no use for, and
+cost several times as much. Names and labels are those of docs/metrics.md.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, exposition
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -52,6 +55,49 @@ class Counts:
         return family
 
 
+class _Observed:
+    """What was observed under one set of labels."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts = [0] * buckets
+        self.total = 0.0
+
+
+class Distribution:
+    """A histogram, whose observation is a search among its bounds and two additions."""
+
+    __slots__ = ("_bounds", "_help", "_labels", "_name", "_observed")
+
+    def __init__(self, name: str, help_text: str, labels: Iterable[str], bounds: Iterable[float]) -> None:
+        """`bounds` are the upper ends of the buckets, rising; the last one, without end, is understood."""
+        self._name = name
+        self._help = help_text
+        self._labels = tuple(labels)
+        self._bounds = tuple(bounds)
+        self._observed: dict[tuple[str, ...], _Observed] = {}
+        if not self._labels:
+            self._observed[()] = _Observed(len(self._bounds) + 1)
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Take one value in. As with `Counts`, the values of a label must be few."""
+        observed = self._observed.get(labels)
+        if observed is None:
+            observed = self._observed[labels] = _Observed(len(self._bounds) + 1)
+        observed.counts[bisect_left(self._bounds, value)] += 1
+        observed.total += value
+
+    def collect(self) -> Metric:
+        """As samples."""
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
+        names = (*map(str, self._bounds), "+Inf")
+        for labels, observed in self._observed.items():
+            buckets = list(zip(names, accumulate(observed.counts), strict=True))
+            family.add_metric(labels, buckets, observed.total)
+        return family
+
+
 def counter(name: str, help_text: str, values: dict[str, float], label: str = "") -> Metric:
     """A counter from numbers that are kept elsewhere: by the values of `label`, or `{"": value}` without one."""
     family = CounterMetricFamily(name, help_text, labels=[label] if label else [])
@@ -76,6 +122,23 @@ class Pulled(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._collect()
+
+
+def udp_drops(kinds: Mapping[str, Callable[[], int]]) -> Pulled:
+    """What the kernel dropped before we could read it, by what the sockets are for; `kinds` may grow later.
+
+    One declaration for all kinds: a process may have several, and a metric is told of once.
+    """
+
+    def collect() -> Iterator[Metric]:
+        yield counter(
+            "pbx_udp_receive_drops",
+            "Datagrams the kernel dropped at SIP listeners and RTP ports, mostly for a full buffer.",
+            {kind: read() for kind, read in kinds.items()},
+            "kind",
+        )
+
+    return Pulled(collect)
 
 
 class LoopLag:

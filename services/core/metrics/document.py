@@ -35,7 +35,9 @@ client.
 |---|---|---|---|
 """
 
-_KINDS = {"Counts": "counter", "counter": "counter", "gauge": "gauge", "Histogram": "histogram"}
+_KINDS = {"Counts": "counter", "counter": "counter", "gauge": "gauge", "Distribution": "histogram"}
+_LABELS_THIRD = ("Counts", "Distribution")
+"""Those whose third argument is the labels; the others' fourth is their only one."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,7 +74,7 @@ def _declared_in(tree: ast.Module) -> Iterator[Declared]:
         match node.args:
             case [ast.Constant(value=str(name)), ast.Constant(value=str(what)), *rest] if name.startswith("pbx_"):
                 kind = _KINDS[node.func.id]
-                labels = rest[0 if node.func.id == "Counts" else 1 :]
+                labels = rest[0 if node.func.id in _LABELS_THIRD else 1 :]
                 suffix = "_total" if kind == "counter" else ""
                 yield Declared(name + suffix, kind, _labels(labels, tuples), what)
 

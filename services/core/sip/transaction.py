@@ -276,6 +276,11 @@ class TransactionLayer:
             self._step(transaction, Input.GIVE_UP, now, out)
         return out
 
+    def waiting_since(self, key: ServerKey) -> float | None:
+        """When a request arrived that has no final answer yet; None when it has one, or is not here."""
+        transaction = self._servers.get(key)
+        return None if transaction is None or _has_answered(transaction) else transaction.arrived_at
+
     def acknowledged(self, key: ServerKey) -> None:
         """The ACK of our 2xx arrived: stop repeating it."""
         if transaction := self._servers.get(key):

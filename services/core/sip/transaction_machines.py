@@ -68,6 +68,7 @@ class Machines:
     def start_server(self, transaction: ServerTransaction, now: float, out: list[Output]) -> None:
         """Begin a transaction for a request that is the user's to answer."""
         self.servers[transaction.key] = transaction
+        transaction.arrived_at = now
         invite = transaction.key.method == "INVITE"
         self._start(transaction, Action.START_TRYING if invite else Action.START_LATE_TRYING, now, out)
 

@@ -145,6 +145,7 @@ class ServerTransaction:
     """A request we received. Only the layer changes it."""
 
     __slots__ = (
+        "arrived_at",
         "deadline_entry",
         "flow",
         "interval",
@@ -176,6 +177,7 @@ class ServerTransaction:
         self.reply_flow, self.reopen = answer_path(request, flow)
         self.kept: SendMessage | None = None
         """The last response, as it went out."""
+        self.arrived_at = 0.0
         self.to_tag = ""
         """To tag of the last response: an RFC 2543 client's ACK carries it, and so does our answer to a CANCEL."""
         self.merge_key: MergeKey | None = None

@@ -167,6 +167,22 @@ def test_an_answer_after_the_final_one_is_dropped_and_counted() -> None:
     assert driven.layer.state_of(key) is State.ACCEPTED
 
 
+@pytest.mark.parametrize("method", ["INVITE", "REGISTER"])
+def test_a_request_waits_from_its_arrival_to_its_final_answer(method: str) -> None:
+    driven = Driven()
+    request = a_request(method)
+    came = driven.now
+    key = driven.arrived(request)
+    driven.wait(3)
+    driven.hear(request)
+    if method == "INVITE":
+        driven.answer(key, request, 180)
+    assert driven.layer.waiting_since(key) == came
+    driven.answer(key, request, 200)
+    assert driven.layer.waiting_since(key) is None
+    assert driven.layer.waiting_since(ServerKey("z9hG4bKno", "x", 0, method)) is None
+
+
 def test_abandoned_request_is_forgotten_without_an_answer() -> None:
     driven = Driven()
     request = a_request("INVITE")
