@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.interop.sites import Site, start_site
@@ -12,15 +14,19 @@ __all__ = ["loopback", "module_programs", "namespaces", "network", "programs", "
 
 
 @pytest.fixture(scope="module")
-def loopback(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A PBX with phones on this machine's loopback."""
-    return start_site(module_programs, tmp_path_factory.mktemp("loopback"), None)
+def loopback(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A PBX with phones on this machine's loopback; nothing that it does is worth a warning."""
+    site = start_site(module_programs, tmp_path_factory.mktemp("loopback"), None)
+    yield site
+    assert site.pbx.complaints() == []
 
 
 @pytest.fixture(scope="module")
-def namespaces(network: Network, module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A PBX with phones on hosts of their own."""
-    return start_site(module_programs, tmp_path_factory.mktemp("namespaces"), network)
+def namespaces(network: Network, module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A PBX with phones on hosts of their own; nothing that it does is worth a warning."""
+    site = start_site(module_programs, tmp_path_factory.mktemp("namespaces"), network)
+    yield site
+    assert site.pbx.complaints() == []
 
 
 @pytest.fixture(params=["loopback", "namespaces"])

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from services.core.address import Family
+from services.core.address import Address, Family
 from tests.interop.sites import Site
 from tests.support.capture import MALFORMED, Capture
-from tests.support.netns import Network
+from tests.support.netns import SECOND_ADDRESS, Network
 from tests.support.peer import FAMILIES, SDP_NAME, PeerCall, Phone, Traced
 from tests.support.processes import Programs
 
@@ -130,6 +130,27 @@ def test_caller_and_callee_hold_and_resume(loopback: Site, family: Family) -> No
         ("LegHeld", "b1"),
         ("LegResumed", "b1"),
     ]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_phone_is_talked_to_from_the_address_that_it_talked_to(
+    namespaces: Site, network: Network, programs: Programs, family: Family
+) -> None:
+    """The PBX listens on wildcards, and its host has more than one address."""
+    server = Address(SECOND_ADDRESS[family], 5060)
+    phone = Phone(programs, network.dev4.address(family), host=network.dev4)
+    phone.account(server, "dev3", "three")
+    call, other = connect(namespaces.phone("dev1", Family.IP4), phone, number="3")
+    assert_heard(call, CALLEE_HZ)
+    assert_heard(other, CALLER_HZ)
+    other.hangup()
+    call.closed()
+    got = phone.trace(out=False)
+    assert {traced.source for traced in got} == {str(server)}
+    invite = next(traced for traced in got if traced.start.startswith("INVITE"))
+    host = str(server).removesuffix(":5060")
+    assert f"@{host}:5060" in invite.header("Contact")
+    assert f" {host}:5060;" in invite.header("Via")
 
 
 def test_tshark_finds_nothing_malformed_in_a_call_between_the_families(

@@ -6,6 +6,8 @@
     dev3  10.0.0.4                  IPv4 only
     dev4  10.0.0.5  2001:db8::5
 
+The host pbx has a second address of each family, 10.0.0.100 and 2001:db8::100, that it never uses by itself.
+
 Nothing outside is touched: the bridge is in a namespace too, and no host has a route out. Namespaces need root.
 """
 
@@ -23,6 +25,7 @@ import pytest
 
 from services.core.address import Family
 
+SECOND_ADDRESS = {Family.IP4: "10.0.0.100", Family.IP6: "2001:db8::100"}
 _PREFIX = "pbxtest"
 _PLAN = (
     ("pbx", "10.0.0.1", "2001:db8::1"),
@@ -78,6 +81,12 @@ def network_of_namespaces() -> Iterator[Network]:
         _ip("link add br0 type bridge mcast_snooping 0", "link set br0 up", inside=switch)
         for number, host in enumerate(hosts):
             _plug_in(host, switch, f"port{number}")
+        _ip(
+            f"addr add {SECOND_ADDRESS[Family.IP4]}/24 dev eth0",
+            # Deprecated (RFC 4862): no connection of its own starts from it.
+            f"addr add {SECOND_ADDRESS[Family.IP6]}/64 dev eth0 nodad preferred_lft 0",
+            inside=hosts[0].netns,
+        )
         yield Network(**{host.name: host for host in hosts})
     finally:
         for netns in reversed(made):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import urllib.request
@@ -19,6 +20,7 @@ from tests.support.processes import PATIENCE_S, Program, Programs, free_port, fr
 _LOOPBACK = {Family.IP4: "127.0.0.1", Family.IP6: "::1"}
 _SIP_PORT = 5060
 _RTP_PORTS_WANTED = 80
+_COMPLAINT = re.compile(r'^Traceback|"level": "(warning|error|critical)"')
 _CLI = (sys.executable, "-m", "services.console.cli")
 
 Row = dict[str, Any]
@@ -90,6 +92,10 @@ class Pbx:
         if self.host is not None:
             return Address(self.host.address(family), _SIP_PORT)
         return Address(_LOOPBACK[family], int(self.env["PBX_SIP_GENERAL_BINDADDR"].rpartition(":")[2]))
+
+    def complaints(self) -> list[str]:
+        """What it has logged since it started that an operator would have to look into."""
+        return [line for line in self.program.output.splitlines() if _COMPLAINT.search(line)]
 
     # --- what it can be asked ----------------------------------------------------------------------------------------
 

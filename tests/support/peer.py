@@ -37,6 +37,8 @@ class Traced:
 
     out: bool
     transport: str
+    source: str
+    destination: str
     head: str
     """Start line and headers."""
     sdp: str
@@ -254,6 +256,6 @@ def _events(lines: Iterable[str], kind: str) -> Iterator[dict[str, Any]]:
 
 def _traced(text: str) -> Traced:
     what, _, message = text.partition("\n")
-    way, transport, *_ = what.split(" ")
+    way, transport, source, _, destination = what.split(" ")
     head, _, sdp = message.partition("\r\n\r\n")
-    return Traced(way == "TX", transport.lower(), head, sdp)
+    return Traced(way == "TX", transport.lower(), source, destination, head, sdp)
