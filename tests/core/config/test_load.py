@@ -81,7 +81,8 @@ def test_metrics_can_be_switched_off(load: Load) -> None:
 def test_unknown_sections_are_named(problems: Problems) -> None:
     assert problems(rtp="[genral]\n", pbx="[metrix]\n") == [
         "rtp.conf:1: [genral] is not a section of rtp.conf (use [general])",
-        "pbx.conf:1: [metrix] is not a section of pbx.conf (known are metrics, log, data, shutdown, media, dialplan, cluster)",
+        "pbx.conf:1: [metrix] is not a section of pbx.conf "
+        "(known are metrics, log, data, shutdown, media, dialplan, cluster)",
     ]
 
 
