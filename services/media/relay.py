@@ -15,6 +15,7 @@ from services.media import rtcp, rtp
 from services.media.dtmf import Digit, EventDecoder
 from services.media.latch import Latch, SocketAddress
 from services.media.ports import PortPair, PortPool
+from services.media.watch import Watch
 
 BATCH: Final = 1
 """Packets read from one port per wakeup: a busy port yields to the others after it."""
@@ -60,6 +61,7 @@ class Relay:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ports: PortPool, clock: Callable[[], float]) -> None:
         self.loop = loop
+        self.watch = Watch(loop)
         self.clock = clock
         self.buffer = bytearray(_BUFFER_BYTES)
         self.view = memoryview(self.buffer)
@@ -86,7 +88,8 @@ class Relay:
         return totals
 
     def close(self) -> None:
-        """Stop the timer; endpoints are closed by their owners."""
+        """Stop listening and the timer; endpoints are closed by their owners."""
+        self.watch.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -171,8 +174,8 @@ class Endpoint:
         self.sent_bytes = 0
         self.send_errors = 0
         """Packets the kernel did not take (no route, buffer full)."""
-        relay.loop.add_reader(pair.rtp.fileno(), self._on_rtp)
-        relay.loop.add_reader(pair.rtcp.fileno(), self._on_rtcp)
+        relay.watch.add(pair.rtp.fileno(), self._on_rtp)
+        relay.watch.add(pair.rtcp.fileno(), self._on_rtcp)
 
     @property
     def payload_type(self) -> int:
@@ -198,7 +201,7 @@ class Endpoint:
     def read(self, reading: Reading) -> None:
         """Say how what the party sends is to be read from now on."""
         if reading.is_rtp != self._reading.is_rtp:
-            self._relay.loop.add_reader(self._pair.rtp.fileno(), self._on_rtp if reading.is_rtp else self._on_plain)
+            self._relay.watch.add(self._pair.rtp.fileno(), self._on_rtp if reading.is_rtp else self._on_plain)
         if reading != self._reading:
             self._reading = reading
             self._payload_type = -1
@@ -242,8 +245,8 @@ class Endpoint:
         """Stop listening and give the ports back to rest. Whoever routes here must have been routed elsewhere."""
         pair = self._pair
         self.route(None)
-        self._relay.loop.remove_reader(pair.rtp.fileno())
-        self._relay.loop.remove_reader(pair.rtcp.fileno())
+        self._relay.watch.forget(pair.rtp.fileno())
+        self._relay.watch.forget(pair.rtcp.fileno())
         self._relay._release(self, pair)
 
     # --- the hot path ------------------------------------------------------------------------------------------------
