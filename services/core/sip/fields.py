@@ -38,7 +38,7 @@ class Message:
         self.headers: list[tuple[str, str]] = list(headers)
         """(canonical name, unfolded value) in wire order."""
         self.body = body
-        # Values read from a header are kept under its name, parts of it under the name with a '*'.
+        # Values read from a header are kept under its name, parts of it under the name with a '*', tags with ' tag'.
         self._cache: dict[str, Any] = {}
 
     # --- rows ---
@@ -113,9 +113,11 @@ class Message:
     def _changed(self, name: str) -> str:
         """The canonical name of a header that is about to change; forgets what was read from it."""
         name = EXACT_NAMES.get(name) or canonical_name(name)
-        if self._cache:
-            self._cache.pop(name, None)
-            self._cache.pop(name + "*", None)
+        cache = self._cache
+        if cache:
+            cache.pop(name, None)
+            cache.pop(name + "*", None)
+            cache.pop(name + " tag", None)
         return name
 
     def _required(self, name: str) -> str:
@@ -128,7 +130,10 @@ class Message:
 
     @property
     def call_id(self) -> str:
-        return self._required("Call-ID")
+        cached: str | None = self._cache.get("Call-ID")
+        if cached is None:
+            cached = self._cache["Call-ID"] = self._required("Call-ID")
+        return cached
 
     @property
     def cseq(self) -> CSeq:
@@ -169,11 +174,13 @@ class Message:
     @property
     def from_tag(self) -> str | None:
         """The tag of From without reading its URI; None for a client of RFC 2543."""
-        return self._tag("From")
+        cache = self._cache
+        return cache["From tag"] if "From tag" in cache else self._tag("From", "From tag")
 
     @property
     def to_tag(self) -> str | None:
-        return self._tag("To")
+        cache = self._cache
+        return cache["To tag"] if "To tag" in cache else self._tag("To", "To tag")
 
     def _split(self, name: str) -> tuple[str, str, str]:
         cached: tuple[str, str, str] | None = self._cache.get(name + "*")
@@ -187,13 +194,15 @@ class Message:
             cached = self._cache[name] = NameAddr.of_parts(self._split(name), name)
         return cached
 
-    def _tag(self, name: str) -> str | None:
+    def _tag(self, name: str, key: str) -> str | None:
         params = self._split(name)[2]
-        if not params:
-            return None
+        tag: str | None = None
         if params.startswith("tag=") and TOKEN_CHARS.issuperset(params[4:]) and len(params) > 4:
-            return params[4:]
-        return find_param(parse_params(params, name), "tag") or None
+            tag = params[4:]
+        elif params:
+            tag = find_param(parse_params(params, name), "tag") or None
+        self._cache[key] = tag
+        return tag
 
     @property
     def contacts(self) -> list[NameAddr] | Star:

@@ -6,7 +6,7 @@ Everything here takes the unfolded text of one header row, or one value of it.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from services.core.address import AddressError, HostPort, parse_ip, split_host_port, uri_host
@@ -124,7 +124,7 @@ class Via:
             params = set_param(params, "received", host)
         else:
             params = drop_param(params, "received")
-        return self if params == self.params else replace(self, params=params)
+        return self if params == self.params else Via(self.transport, self.host, self.port, params)
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"

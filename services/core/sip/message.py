@@ -38,6 +38,8 @@ MAX_HEADERS = 256
 _VERSION = "SIP/2.0"
 _REQUIRED = ("Via", "From", "To", "Call-ID", "CSeq")
 _ECHOED = frozenset(("Via", "From", "Call-ID", "CSeq"))
+_READ_ALREADY = ("Via*", "CSeq", "Call-ID", "From tag")
+"""What was read of the rows that a response has in common with its request."""
 
 
 class Request(Message):
@@ -257,7 +259,7 @@ def _check(message: Request | Response, faults: list[SipError]) -> str | None:
         cache["From*"] = split_name_addr(first["From"], "From")
         cache["To*"] = split_name_addr(first["To"], "To")
         _ = message.from_tag, message.to_tag
-        call_id = first["Call-ID"]
+        call_id = cache["Call-ID"] = first["Call-ID"]
         if " " in call_id or "\t" in call_id:
             raise bad("Call-ID", "white space")
         cseq = cache["CSeq"] = parse_cseq(first["CSeq"])
@@ -339,7 +341,12 @@ def make_response(
         elif name == "To":
             rows.append(("To", _tagged(request, row[1], to_tag)) if to_tag else row)
     rows.extend(headers)
-    return Response(status, reason_phrase(status) if reason is None else reason, rows, body)
+    response = Response(status, reason_phrase(status) if reason is None else reason, rows, body)
+    known, cache = request._cache, response._cache
+    for key in _READ_ALREADY:
+        if key in known:
+            cache[key] = known[key]
+    return response
 
 
 def _tagged(request: Request, to: str, tag: str) -> str:

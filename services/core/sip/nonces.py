@@ -15,6 +15,7 @@ import enum
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import blake2b
 
 MAX_CLOCK_SKEW_S = 30
 """How far ahead of ours the clock of another edge, which made the nonce, may be."""
@@ -71,7 +72,8 @@ class Nonces:
         return None if self._counts.take(raw, issued, count, now - self._lifetime_s) else StaleCause.REPLAYED
 
     def _sign(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:_MAC_BYTES]
+        # Keyed BLAKE2 is a MAC by itself, at a third of the cost of HMAC, whose hash OpenSSL looks up by name.
+        return blake2b(body, key=self._key, digest_size=_MAC_BYTES).digest()
 
 
 class NonceCounts:
