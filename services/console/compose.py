@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib.metadata import version
 
@@ -25,7 +25,7 @@ from services.core.daemon import complain
 from services.core.embedded import embedded_stores, only_one
 from services.core.eventlog.daemon import forwarding
 from services.core.lifecycle import Stopping, in_background
-from services.core.metrics import Pulled, metrics_served, new_registry
+from services.core.metrics import Pulled, metrics_served, new_registry, udp_drops
 from services.dialplan import Program, load
 from services.dialplan.daemon import Publisher, samples_of
 from services.media.api import MediaControl
@@ -80,7 +80,8 @@ async def composed(
         await registrar.start()
         registry.register(metrics_of(registrar))
         await stack.enter_async_context(in_background("expiry", lambda: expire_forever(registrar), stopping))
-        media = await stack.enter_async_context(_media(settings, registry))
+        drops: dict[str, Callable[[], int]] = {}
+        media = await stack.enter_async_context(_media(settings, registry, drops))
         running = edge_running(
             settings,
             stores=stores,
@@ -90,6 +91,8 @@ async def composed(
             registry=registry,
         )
         edge = await stack.enter_async_context(running)
+        drops["sip"] = lambda: edge.transport.receive_drops
+        registry.register(udp_drops(drops))
         publisher = Publisher(settings.directory / "extensions.conf", stores.store, partial(use_program, edge))
         registry.register(samples_of(publisher))
         await stack.enter_async_context(in_background("dialplan", publisher.look_forever, stopping))
@@ -98,14 +101,17 @@ async def composed(
 
 
 @contextlib.asynccontextmanager
-async def _media(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[MediaControl]:
-    """The workers of pbx.conf, or one in this process."""
+async def _media(
+    settings: Settings, registry: CollectorRegistry, drops: dict[str, Callable[[], int]]
+) -> AsyncIterator[MediaControl]:
+    """The workers of pbx.conf, or one in this process, which adds itself to `drops`."""
     if settings.pbx.media_workers:
         async with remote_media(settings.pbx.media_workers) as remote:
             yield remote
         return
     worker = Worker(settings.rtp)
     registry.register(Pulled(lambda: media_samples(worker)))
+    drops["rtp"] = worker.receive_drops
     try:
         yield LocalMedia(worker)
     finally:

@@ -114,14 +114,21 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
     program = load(path)
     for warning in program.warnings:
         complain(f"warning: {warning}")
-    registry = new_registry()
+    registry, started = new_registry(), asyncio.Event()
+
+    def ready() -> bool:
+        return started.is_set() and not stopping.draining
+
     with only_one(settings.pbx.data_directory, "dialplan"):
         async with contextlib.AsyncExitStack() as stack:
             stores = await stack.enter_async_context(embedded_stores(settings.pbx))
-            await stack.enter_async_context(metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin))
+            await stack.enter_async_context(
+                metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin, ready)
+            )
             publisher = Publisher(path, stores.store)
             registry.register(samples_of(publisher))
             await publisher.publish(program)
+            started.set()
             await stack.enter_async_context(in_background("dialplan", publisher.look_forever, stopping))
             await stopping.asked_to_drain()
 

@@ -6,7 +6,7 @@ import sys
 from services.core.config import Settings
 from services.core.daemon import daemon_main
 from services.core.lifecycle import StartError, Stopping, drain
-from services.core.metrics import Pulled, metrics_served, new_registry
+from services.core.metrics import Pulled, metrics_served, new_registry, udp_drops
 from services.media.metrics import collect
 from services.media.ng.server import NgServer
 from services.media.worker import Worker
@@ -23,13 +23,15 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
     listening = []
     registry = new_registry()
     registry.register(Pulled(lambda: collect(worker)))
+    registry.register(udp_drops({"rtp": worker.receive_drops}))
     try:
         for address in settings.rtp.ng_listen:
             try:
                 listening.append(await server.listen(address))
             except OSError as error:
                 raise StartError(f"rtp.conf: nglisten={address} cannot be used: {error.strerror}") from None
-        async with metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin):
+        metrics, origin = settings.pbx.metrics, settings.pbx.metrics_origin
+        async with metrics_served(registry, metrics, origin, lambda: not stopping.draining):
             log.info("the media worker is ready", extra={"ng": [str(address) for address in listening]})
             await stopping.asked_to_drain()
             log.info("draining", extra={"grace_s": settings.pbx.shutdown_grace_s})

@@ -14,6 +14,11 @@ def collect(worker: Worker) -> Iterator[Metric]:
     yield gauge("pbx_media_sessions", "Sessions (calls) at this media worker.", {"": figures.sessions})
     yield gauge("pbx_media_ports", "Port pairs in use.", {"used": figures.ports_in_use}, "state")
     yield gauge("pbx_media_players", "Parties that hear a recording.", {"": figures.playing})
+    yield gauge(
+        "pbx_media_silent_legs",
+        "Parties that should be sending and have not for 2 s, nor RTCP for 8 s; looked at every second.",
+        {"": figures.silent},
+    )
     yield counter("pbx_media_offers", "Offers taken, re-offers included.", {"": figures.offers})
     yield counter("pbx_media_refused", "Requests answered with an error.", {"": figures.refused})
     yield counter("pbx_media_timeouts", "Parties that fell silent.", {"": figures.timeouts})

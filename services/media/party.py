@@ -12,6 +12,11 @@ from services.media.ports import PortsError
 from services.media.relay import Endpoint, Reading, Relay
 from services.media.sources import SourceAddresses
 
+SILENT_S: Final = 2.0
+"""No RTP for so long, where some is due, is silence."""
+VOUCHED_S: Final = 8.0
+"""Unless RTCP came within this time: a phone that suppresses silence, or is muted, still reports. RFC 3550 section 6.2
+has it do so every 5 s, or up to half as long again."""
 Hears = Literal["peer", "itself", "nobody"]
 """What reaches a party; `itself` is an echo, which its peer does not hear."""
 _NOT_RTP: Final = Reading(is_rtp=False)
@@ -184,6 +189,18 @@ class Party:
         """
         endpoints = [medium.endpoint for medium in self.media if medium.endpoint is not None]
         return max([max(endpoint.received.last_at, endpoint.rtcp_last_at) for endpoint in endpoints], default=0.0)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether nothing has come for `SILENT_S`, nor RTCP that would explain it, since something could have."""
+        if now - self.expected_since < SILENT_S:
+            return False
+        for medium in self.media:
+            endpoint = medium.endpoint
+            if endpoint is not None and (
+                now - endpoint.received.last_at < SILENT_S or now - endpoint.rtcp_last_at < VOUCHED_S
+            ):
+                return False
+        return True
 
     def should_send(self) -> bool:
         """Whether packets are due: it is connected, said it sends, and its peer said it listens."""

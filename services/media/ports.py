@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from services.core.address import Family
+from services.core.kernel import receive_drops
 
 RAN_OUT: Final = "Ran out of ports"
 """A part of the ng protocol: this very text moves a client to the next worker."""
@@ -35,6 +36,11 @@ class PortPair:
         """The RTP port; RTCP is the next one."""
         self.rtp = rtp
         self.rtcp = rtcp
+
+    @property
+    def drops(self) -> int:
+        """RTP datagrams that came and that nobody will read. A system call, for which RTCP is too rare."""
+        return receive_drops(self.rtp)
 
 
 class PortPool:

@@ -71,6 +71,7 @@ class Relay:
         self._ports = ports
         self._open: dict[Endpoint, None] = {}
         self._closed = Totals()
+        self._closed_drops = 0
         self._keys_down: dict[Endpoint, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -87,6 +88,10 @@ class Relay:
             totals.add(endpoint)
         return totals
 
+    def receive_drops(self) -> int:
+        """RTP datagrams the kernel dropped before we could read them. A system call for every open endpoint."""
+        return self._closed_drops + sum([endpoint.drops for endpoint in self._open])
+
     def close(self) -> None:
         """Stop listening and the timer; endpoints are closed by their owners."""
         self.watch.close()
@@ -99,6 +104,7 @@ class Relay:
         self._keys_down.pop(endpoint, None)
         self._open.pop(endpoint, None)
         self._closed.add(endpoint)
+        self._closed_drops += pair.drops
         self._ports.release(pair)
 
     def _key_down(self, endpoint: "Endpoint") -> None:
@@ -181,6 +187,11 @@ class Endpoint:
     def payload_type(self) -> int:
         """What the party sent last, telephone events aside; -1 before the first packet."""
         return self._payload_type
+
+    @property
+    def drops(self) -> int:
+        """RTP datagrams the kernel dropped before we could read them; 0 once closed."""
+        return self._pair.drops
 
     @property
     def family(self) -> Family:

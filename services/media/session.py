@@ -64,7 +64,7 @@ class Studio:
 class Call:
     """One ng call. Parties come by offers, are connected by answers, and keep their ports while they are here."""
 
-    __slots__ = ("_notices", "_studio", "call_id", "created_at", "created_unix", "parties", "signalled_at")
+    __slots__ = ("_notices", "_studio", "call_id", "created_at", "created_unix", "parties", "signalled_at", "silent")
 
     def __init__(self, call_id: str, studio: Studio, *, created_unix: float) -> None:
         self.call_id = call_id
@@ -72,6 +72,8 @@ class Call:
         self.created_unix = created_unix
         self.created_at = self.signalled_at = studio.relay.clock()
         self._studio = studio
+        self.silent = 0
+        """Parties that should have been heard at the last `check_silence` and were not."""
         self._notices = 0
 
     # --- offers and answers ------------------------------------------------------------------------------------------
@@ -174,12 +176,18 @@ class Call:
     def check_silence(self, now: float, timeout_s: float, hold_timeout_s: float) -> None:
         """Give notice of parties that sent no RTP for `timeout_s` though they should, or for `hold_timeout_s` though
         they need not; 0 is never."""
+        self.silent = 0
         for party in list(self.parties.values()):  # whoever is told may delete it
             if party.timed_out and party.last_heard > party.expected_since:
                 party.timed_out = False
-            if party.timed_out or party.application:
+            if party.application:
                 continue
-            limit = timeout_s if party.should_send() else hold_timeout_s if _answered(party) else 0.0
+            due = party.should_send()
+            if due and (party.timed_out or party.is_silent(now)):
+                self.silent += 1
+            if party.timed_out:
+                continue
+            limit = timeout_s if due else hold_timeout_s if _answered(party) else 0.0
             silent_s = now - max(party.expected_since, party.last_heard)
             if limit and silent_s >= limit:
                 party.timed_out = True

@@ -57,12 +57,14 @@ class _Refusal(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What a worker counts for metrics; all but the first three since it started."""
+    """What a worker counts for metrics; all but the first four since it started."""
 
     sessions: int
     ports_in_use: int
     """Pairs."""
     playing: int
+    silent: int
+    """Parties that should send and have not for some time, as of the last sweep."""
     offers: int
     refused: int
     """Requests answered with an error or a load limit."""
@@ -152,6 +154,7 @@ class Worker:
             sessions=len(self._calls),
             ports_in_use=self._ports.in_use,
             playing=self._studio.player.playing,
+            silent=sum([call.silent for call in self._calls.values()]),
             malformed=self._studio.relay.malformed,
             packets=totals.packets,
             bytes=totals.bytes,
@@ -160,6 +163,10 @@ class Worker:
             send_errors=totals.send_errors,
             **self._counts,
         )
+
+    def receive_drops(self) -> int:
+        """RTP datagrams the kernel dropped before they could be read: the worker is too slow. About 1 us a port."""
+        return self._studio.relay.receive_drops()
 
     async def drain(self) -> None:
         """Take no new sessions (clients are sent to other workers) and wait until the last one has ended."""

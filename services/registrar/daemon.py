@@ -65,16 +65,21 @@ def metrics_of(registrar: Registrar) -> Pulled:
 
 async def serve(settings: Settings, stopping: Stopping) -> None:
     """Run until asked to stop; there is nothing to drain. Raises StartError."""
-    registry = new_registry()
+    registry, started = new_registry(), asyncio.Event()
+
+    def ready() -> bool:
+        return started.is_set() and not stopping.draining
+
     with only_one(settings.pbx.data_directory, "registrar"):
         async with (
             embedded_stores(settings.pbx) as stores,
-            metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin),
+            metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin, ready),
             forwarding(stores.store, stores.log, registry, stopping),
         ):
             registrar = new_registrar(stores.store, settings.sip)
             known = await registrar.start()
             registry.register(metrics_of(registrar))
+            started.set()
             log.info("the registrar is ready", extra={"addresses_of_record": known})
             async with (
                 in_background("expiry", lambda: expire_forever(registrar), stopping),

@@ -16,7 +16,7 @@ from services.core.config import Settings
 from services.core.embedded import Stores, embedded_stores, only_one, shared_key
 from services.core.eventlog.daemon import forwarding
 from services.core.lifecycle import Drained, StartError, Stopping, drain, in_background
-from services.core.metrics import metrics_served, new_registry
+from services.core.metrics import metrics_served, new_registry, udp_drops
 from services.dialplan import Program, load
 from services.dialplan.daemon import follow, published_version
 from services.media.api import MediaControl, NgMedia
@@ -123,6 +123,7 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
                 running as edge,
                 in_background("dialplan", lambda: follow(stores.store, known, partial(use_program, edge)), stopping),
             ):
+                registry.register(udp_drops({"sip": lambda: edge.transport.receive_drops}))
                 started.set()
                 log.info("the edge is ready", extra={"sip": [str(address) for address, _ in edge.listening]})
                 await stopping.asked_to_drain()

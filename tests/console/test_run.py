@@ -80,6 +80,7 @@ def test_the_metrics_it_names_are_there(running: subprocess.Popen[str]) -> None:
         samples = answer.read().decode()
     for name in ("pbx_calls_active", "pbx_bindings", "pbx_outbox_depth", "pbx_media_sessions", "process_cpu_seconds"):
         assert f"\n{name}" in samples
+    assert re.findall(r'^pbx_udp_receive_drops_total{kind="(\w+)"} 0', samples, re.MULTILINE) == ["rtp", "sip"]
     families = re.findall(r"^# TYPE (\S+)", samples, re.MULTILINE)
     assert len(families) == len(set(families))
 

@@ -11,7 +11,17 @@ from prometheus_client.metrics_core import Metric
 
 from services.core.address import Address
 from services.core.lifecycle import StartError
-from services.core.metrics import Counts, Pulled, counter, document, gauge, metrics_served, new_registry
+from services.core.metrics import (
+    Counts,
+    Distribution,
+    Pulled,
+    counter,
+    document,
+    gauge,
+    metrics_served,
+    new_registry,
+    udp_drops,
+)
 
 
 async def scraped(address: Address) -> str:
@@ -38,6 +48,43 @@ async def test_counts_and_pulled_figures_are_served() -> None:
         assert line in text.splitlines()
     assert "pbx_event_loop_lag_seconds" in text
     assert "process_cpu_seconds_total" in text
+
+
+def samples(metric: Metric) -> dict[tuple[str, ...], float]:
+    return {(sample.name, *sample.labels.values()): sample.value for sample in metric.samples}
+
+
+def test_a_value_falls_into_its_bucket_and_all_above() -> None:
+    waits = Distribution("pbx_waits_seconds", "Waits.", ("who",), (0.1, 1.0))
+    for value in (0.05, 0.1, 0.5, 7.0):
+        waits.observe(value, "a")
+    waits.observe(1.0, "b")
+    found = samples(waits.collect())
+    assert [found["pbx_waits_seconds_bucket", "a", end] for end in ("0.1", "1.0", "+Inf")] == [2, 3, 4]
+    assert found["pbx_waits_seconds_count", "a"] == 4
+    assert found["pbx_waits_seconds_sum", "a"] == pytest.approx(7.65)
+    assert found["pbx_waits_seconds_bucket", "b", "0.1"] == 0
+
+
+def test_a_distribution_without_labels_is_there_before_its_first_value() -> None:
+    found = samples(Distribution("pbx_waits_seconds", "Waits.", (), (0.1,)).collect())
+    assert found == {
+        ("pbx_waits_seconds_bucket", "0.1"): 0,
+        ("pbx_waits_seconds_bucket", "+Inf"): 0,
+        ("pbx_waits_seconds_count",): 0,
+        ("pbx_waits_seconds_sum",): 0,
+    }
+
+
+def test_dropped_datagrams_of_all_kinds_are_one_metric() -> None:
+    kinds = {"sip": lambda: 3}
+    pulled = udp_drops(kinds)
+    kinds["rtp"] = lambda: 5
+    (metric,) = pulled.collect()
+    assert samples(metric) == {
+        ("pbx_udp_receive_drops_total", "sip"): 3,
+        ("pbx_udp_receive_drops_total", "rtp"): 5,
+    }
 
 
 async def test_metrics_are_served_over_ipv6() -> None:
@@ -85,9 +132,14 @@ def test_every_metric_has_one_declaration_and_the_name_it_should() -> None:
     assert all(one.what.endswith(".") for one in found)
     for name in (
         "pbx_sip_requests_total",
+        "pbx_sip_transaction_duration_seconds",
         "pbx_calls_active",
         "pbx_bindings",
         "pbx_rtp_packets_total",
+        "pbx_rtp_jitter_seconds",
+        "pbx_rtp_mos",
+        "pbx_media_silent_legs",
+        "pbx_udp_receive_drops_total",
         "pbx_outbox_depth",
     ):
         assert name in names

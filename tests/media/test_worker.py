@@ -474,6 +474,69 @@ async def test_a_party_that_still_reports_is_there_though_it_says_nothing() -> N
         assert {tag for tag, _ in silence.after(30)} == {"a", "b"}
 
 
+async def test_parties_that_should_be_heard_and_are_not_are_counted() -> None:
+    clock = ManualClock()
+    with a_worker(clock) as worker, phones(IP4, IP6) as (caller, callee):
+        silence = Silence(worker, clock)
+        to_caller, to_callee = silence.session.connect(caller, callee)
+
+        def silent_after(seconds: float) -> int:
+            silence.after(seconds)
+            return worker.figures().silent
+
+        assert silent_after(1.9) == 0, "nobody is expected to speak at once"
+        assert silent_after(0.1) == 2
+        for phone, other, port in ((caller, callee, to_caller), (callee, caller, to_callee)):
+            phone.send(phone.packet(), port)
+            await other.hears()
+        assert silent_after(1) == 0
+        caller.send(caller.packet(), to_caller)
+        await callee.hears()
+        assert silent_after(1) == 1, "one-way"
+        callee.send_rtcp(bytes.fromhex("80c9000100000001"), to_callee + 1)
+        await caller.hears_rtcp()
+        assert silent_after(1) == 1, "the callee is muted, and reports; now the caller is gone"
+        assert silent_after(7) == 2
+        silence.session.ask("delete")
+        assert worker.figures().silent == 0
+
+
+async def test_nobody_is_missed_on_hold_or_before_the_answer() -> None:
+    clock = ManualClock()
+    with a_worker(clock) as worker:
+        silence = Silence(worker, clock)
+        silence.session.offer(PHONE4, IP4)
+        silence.after(10)
+        assert worker.figures().silent == 0
+        silence.session.answer(PHONE4)
+        silence.session.offer(description(IP4, "192.0.2.1", 4000, lines=("a=inactive",)), IP4)
+        silence.session.answer(description(IP4, "192.0.2.2", 4000, lines=("a=inactive",)))
+        silence.after(10)
+        assert worker.figures().silent == 0
+
+
+async def test_a_party_that_timed_out_is_still_silent() -> None:
+    clock = ManualClock()
+    with a_worker(clock, timeout_s=30) as worker, phones(IP4, IP4) as (caller, callee):
+        silence = Silence(worker, clock)
+        silence.session.connect(caller, callee)
+        assert len(silence.after(30)) == 2
+        silence.after(1)
+        assert worker.figures().silent == 2
+
+
+async def test_packets_the_kernel_dropped_are_counted_also_when_their_port_is_gone() -> None:
+    with a_worker() as worker, phones(IP4, IP6) as (caller, callee):
+        session = Session(worker)
+        to_caller, _ = session.connect(caller, callee)
+        assert worker.receive_drops() == 0
+        packet = caller.packet(bytes(1400))
+        while not worker.receive_drops():  # nobody reads meanwhile: the loop is busy with us
+            caller.send(packet, to_caller)
+        session.ask("delete")
+        assert worker.receive_drops() == 1
+
+
 async def test_nobody_needs_to_speak_before_the_answer() -> None:
     clock = ManualClock()
     with a_worker(clock, timeout_s=30, hold_timeout_s=30) as worker:

@@ -107,6 +107,11 @@ class SipTransport:
         """Stream connections held now."""
         return len(self._streams)
 
+    @property
+    def receive_drops(self) -> int:
+        """Datagrams the kernel dropped at our listeners before they could be read. A system call for each listener."""
+        return sum(listener.udp.drops for listener in self._listeners.values() if listener.udp is not None)
+
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     async def listen(self, settings: ListenerSettings) -> Address:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.core.address import Address, is_unspecified
+from services.core.kernel import receive_drops
 from services.core.sip.flow import UDP, Flow
 from services.core.sip.message import MAX_MESSAGE_BYTES
 from services.sip_edge.transport.limits import TransportLimits
@@ -50,6 +51,11 @@ class UdpListener:
         """Stop and release the port at once."""
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
+
+    @property
+    def drops(self) -> int:
+        """Datagrams the kernel dropped before they could be read; 0 once closed."""
+        return receive_drops(self._sock)
 
     def send(self, data: bytes, flow: Flow) -> bool:
         """Send a datagram from the flow's own address. False when the kernel refused it; it is lost then."""

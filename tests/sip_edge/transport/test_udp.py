@@ -79,6 +79,18 @@ async def test_link_local_peers_are_answered_in_their_scope_and_no_zone_is_writt
                 assert b"%" not in data
 
 
+@pytest.mark.parametrize("host", LOOPBACKS)
+@on_both_loops
+async def test_datagrams_the_kernel_dropped_are_known(host: str) -> None:
+    async with a_world() as world:
+        here, _ = await world.listen(host), await world.listen(host)
+        with UdpPeer(host) as phone:
+            assert world.transport.receive_drops == 0
+            while not world.transport.receive_drops:  # nobody reads meanwhile: the loop is busy with us
+                phone.send(bytes(1400), here)
+            assert world.transport.receive_drops == 1
+
+
 async def both_wildcards(world: World) -> Address:
     """Listen on [::] and 0.0.0.0 with one port, one that no other program uses in either family."""
     while True:
