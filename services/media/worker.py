@@ -165,7 +165,7 @@ class Worker:
         )
 
     def receive_drops(self) -> int:
-        """RTP datagrams the kernel dropped before they could be read: the worker is too slow. About 1 us a port."""
+        """RTP datagrams the kernel dropped before they could be read: the worker is too slow. About 2 us a port."""
         return self._studio.relay.receive_drops()
 
     async def drain(self) -> None:
