@@ -46,7 +46,7 @@ from services.registrar import Registrar
 from services.sip_edge.admission import ACCEPT, ALLOW, Admission, Admitted, Refused
 from services.sip_edge.call.party import IncomingInvite
 from services.sip_edge.call.process import CallProcess, CallSettings, Surroundings
-from services.sip_edge.locator import Locator
+from services.sip_edge.locator import Locator, reopen_at
 from services.sip_edge.observer import Observer
 from services.sip_edge.recovery import recover_calls
 from services.sip_edge.registrations import Registrations
@@ -55,6 +55,8 @@ from services.sip_edge.transport import BindError, SipTransport, TransportLimits
 
 log = logging.getLogger(__name__)
 
+_ALARM_STEP_S = 0.02
+"""How late timers may fire, so that those due at nearly the same time wake the process once."""
 _RETRY_AFTER_S = 5
 """What a caller is told when there are too many calls, or the edge drains."""
 
@@ -188,9 +190,9 @@ class Edge:
     def _flow_closed(self, flow: Flow) -> None:
         self.work(self.layer.transport_failed(flow, _now()))
 
-    def send(self, data: bytes, flow: Flow) -> None:
-        """Send bytes outside any transaction (the ACK of a 2xx)."""
-        self.transport.send(data, flow)
+    def send_ack(self, ack: Request, flow: Flow) -> None:
+        """Send the ACK of a 2xx, which belongs to no transaction."""
+        self.transport.send(ack.to_bytes(), flow, reopen=reopen_at(ack, flow))
 
     # --- transactions ------------------------------------------------------------------------------------------
 
@@ -271,7 +273,7 @@ class Edge:
 
     def request(self, runner: CallRunner, token: int, request: Request, flow: Flow) -> ClientKey:
         """Open a client transaction for a call."""
-        key, outputs = self.layer.request(request, flow, _now())
+        key, outputs = self.layer.request(request, flow, _now(), reopen_at(request, flow))
         self._clients[key] = (runner, token)
         self.work(outputs)
         return key
@@ -287,7 +289,7 @@ class Edge:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = due
-        self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - _now()), self._ring)
+        self._alarm = asyncio.get_running_loop().call_later(max(_ALARM_STEP_S, due - _now()), self._ring)
 
     def _ring(self) -> None:
         self._alarm = None

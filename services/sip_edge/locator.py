@@ -15,6 +15,7 @@ from services.core.address import Address, HostPort, is_ip
 from services.core.config.sip import Peer, SipSettings
 from services.core.sip.errors import SipError
 from services.core.sip.flow import TCP, UDP, Flow
+from services.core.sip.message import Request
 from services.core.sip.uri import SipUri, escape_user
 from services.registrar import Binding, Registrar
 from services.sip_edge.call import causes
@@ -129,6 +130,23 @@ def next_hop(contact: SipUri, source: Address) -> Address:
     at_contact = Address(contact.host, contact.port or SIP_PORT)
     # A NAT does not change the family: whoever registers one of the other family means it.
     return source if at_contact.family is source.family else at_contact
+
+
+def reopen_at(request: Request, flow: Flow) -> Address | None:
+    """Where to connect for a request of ours should its connection be gone; None where there is none to lose.
+
+    That is where the request goes by itself, its first loose Route or its Request-URI (RFC 3261 section 8.1.2): a
+    phone that lost its connection in a call is met at its contact.
+    """
+    if flow.transport == UDP:
+        return None
+    try:
+        routes = request.routes
+        route = routes[0].uri if routes else None
+        uri = route if route is not None and route.has_param("lr") else request.request_uri
+    except SipError:
+        return None
+    return next_hop(uri, flow.remote)
 
 
 def transport_toward(contact: SipUri, next_hop: Address, registered_by: str) -> str:

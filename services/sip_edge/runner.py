@@ -233,7 +233,7 @@ class CallRunner:
             case fx.SendRequest():
                 self._keys[effect.token] = edge.request(self, effect.token, effect.request, effect.flow)
             case fx.SendAck():
-                edge.send(effect.request.to_bytes(), effect.flow)
+                edge.send_ack(effect.request, effect.flow)
             case fx.CancelRequest():
                 if key := self._keys.get(effect.token):
                     edge.cancel(key)

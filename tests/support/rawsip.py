@@ -216,6 +216,31 @@ class Stream:
         self.close()
 
 
+class Door:
+    """A TCP port that somebody may knock at."""
+
+    def __init__(self, host: str) -> None:
+        family = Address(host, 0).family
+        self._socket = socket.create_server((host, 0), family=family.af)
+        self.local = Address.from_sockaddr(self._socket.getsockname())
+
+    def accept(self, timeout_s: float = PATIENCE_S) -> Stream:
+        """The next connection. TimeoutError when none comes."""
+        self._socket.settimeout(timeout_s)
+        return Stream(self._socket.accept()[0])
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 # --- digest (RFC 7616) -----------------------------------------------------------------------------------------------
 
 HASHES: dict[str, Callable[[bytes], str]] = {

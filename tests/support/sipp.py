@@ -125,15 +125,16 @@ class Sipp:
         password: str = "one",
         transport: str = "udp",
         host: str = "",
+        calls: int = 1,
         **fills: str,
     ) -> Run:
-        """Start a caller; or anything else that begins, like a REGISTER."""
+        """Start a caller, or anything else that begins, like a REGISTER; `calls` of them as quickly as it goes."""
         return self._start(
             scenario,
             transport,
             Address(host or remote.host, free_port()),
             {"called": called, "user": user, **fills},
-            (str(remote), "-au", user, "-ap", password),
+            (str(remote), "-au", user, "-ap", password, "-m", str(calls), "-r", str(10 * calls)),
         )
 
     def listen(
@@ -147,7 +148,7 @@ class Sipp:
     ) -> Run:
         """Start a callee; returns when its port is open."""
         local = local or Address(_LOOPBACK[family], free_port())
-        run = self._start(scenario, transport, local, fills, ())
+        run = self._start(scenario, transport, local, fills, ("-m", "1"))
         until(lambda: is_bound(local, transport) or not run.program.running or None, f"SIPp to listen on {local}")
         assert run.program.running, f"SIPp {scenario} ended at once: {run.program.output}"
         return run
@@ -165,7 +166,7 @@ class Sipp:
             "-i", bracketed, "-p", str(local.port), "-bind_local",
             "-mi", local.host, "-mp", str(free_ports(4)[0]),
             "-t", "u1" if transport == "udp" else "t1",
-            "-m", "1", "-nostdin", "-timeout", str(PATIENCE_S), "-timeout_error",
+            "-nostdin", "-timeout", str(PATIENCE_S), "-timeout_error",
             "-trace_msg", "-message_file", folder / "messages.log",
             "-trace_err", "-error_file", folder / "errors.log",
             folder=folder,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from services.core.address import HostPort
+from services.core.address import Address, HostPort
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response, make_response
@@ -286,17 +286,20 @@ class TransactionLayer:
         if transaction := self._servers.get(key):
             self._step(transaction, Input.ACKNOWLEDGE, 0.0, [])
 
-    def request(self, request: Request, flow: Flow, now: float) -> tuple[ClientKey, list[Output]]:
+    def request(
+        self, request: Request, flow: Flow, now: float, reopen: Address | None = None
+    ) -> tuple[ClientKey, list[Output]]:
         """Send a request of ours (not an ACK, not a CANCEL) and wait for its response.
 
         Its top Via is ours and has a fresh branch (`new_via`); ValueError otherwise, for that is a fault of the
-        caller. The request belongs to the layer from here on.
+        caller. The request belongs to the layer from here on. `reopen` is where to connect for it, for its CANCEL and
+        its ACK when the flow's connection is gone.
         """
         branch = request.top_via.branch or ""
         key = ClientKey(branch, request.method)
         if not branch.startswith(BRANCH_COOKIE) or key in self._clients or request.method in ("ACK", "CANCEL"):
             raise ValueError(f"no new transaction: {request.method} with branch {branch!r}")
-        transaction = ClientTransaction(key, request, flow)
+        transaction = ClientTransaction(key, request, flow, reopen=reopen)
         return key, self._machines.start_client(transaction, now)
 
     def cancel(self, key: ClientKey, now: float) -> list[Output]:

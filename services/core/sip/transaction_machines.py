@@ -163,7 +163,7 @@ class Machines:
 
     def _send_ack(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
         assert isinstance(tx, ClientTransaction) and tx.request is not None and isinstance(message, Response)
-        tx.ack = SendMessage(build_ack(tx.request, message).to_bytes(), tx.flow)
+        tx.ack = SendMessage(build_ack(tx.request, message).to_bytes(), tx.flow, tx.reopen)
         out.append(tx.ack)
 
     def _resend_ack(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
@@ -173,7 +173,8 @@ class Machines:
 
     def _send_cancel(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:
         assert isinstance(tx, ClientTransaction) and tx.request is not None
-        cancel = ClientTransaction(ClientKey(tx.key.branch, "CANCEL"), build_cancel(tx.request), tx.flow, private=True)
+        key = ClientKey(tx.key.branch, "CANCEL")
+        cancel = ClientTransaction(key, build_cancel(tx.request), tx.flow, reopen=tx.reopen, private=True)
         out.extend(self.start_client(cancel, now))
 
     def _deliver(self, tx: Transaction, now: float, out: list[Output], message: Message | None) -> None:

@@ -62,7 +62,7 @@ class SendMessage:
     data: bytes
     flow: Flow
     reopen: Address | None = None
-    """Where to connect when the flow's connection is gone (responses, RFC 3261 §18.2.2); None: give up."""
+    """Where to connect when the flow's connection is gone (RFC 3261 §18.2.2 for responses); None: give up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +199,7 @@ class ClientTransaction:
         "key",
         "private",
         "reliable",
+        "reopen",
         "repeats",
         "request",
         "retransmit_entry",
@@ -207,18 +208,21 @@ class ClientTransaction:
         "table",
     )
 
-    def __init__(self, key: ClientKey, request: Request, flow: Flow, *, private: bool = False) -> None:
+    def __init__(
+        self, key: ClientKey, request: Request, flow: Flow, *, reopen: Address | None = None, private: bool = False
+    ) -> None:
         self.key = key
         self.request: Request | None = request
         """None once nothing is owed any more."""
         self.flow = flow
         self.reliable = flow.reliable
         self.private = private
+        self.reopen = reopen
         self.table: Table = INVITE_CLIENT if key.method == "INVITE" else CLIENT
         self.state = State.CALLING if key.method == "INVITE" else State.TRYING
         via = request.top_via
         self.sent_by = (via.host, via.port)
-        self.kept: SendMessage | None = SendMessage(request.to_bytes(), flow)
+        self.kept: SendMessage | None = SendMessage(request.to_bytes(), flow, reopen)
         self.ack: SendMessage | None = None
         self.interval = 0.0
         self.repeats = Input.TIMER_A

@@ -374,3 +374,17 @@ def test_new_via_shows_where_we_are_with_a_fresh_branch() -> None:
         "SIP/2.0/UDP [2001:db8::1]:5060;branch=z9hG4bKfresh1;rport"
     )
     assert layer.new_via("tcp", HostPort("pbx.example")) == "SIP/2.0/TCP pbx.example;branch=z9hG4bKfresh2;rport"
+
+
+# --- a connection that is gone ----------------------------------------------------------------------------------------
+
+
+def test_a_request_its_cancel_and_its_ack_know_where_to_connect_anew() -> None:
+    driven, request, elsewhere = Driven("tcp"), our_request("INVITE"), Address("192.0.2.77", 5070)
+    key, outputs = driven.layer.request(request, TCP_FLOW, driven.now, elsewhere)
+    outputs += driven.hear(a_response(request, 180))
+    outputs += driven.cancel(key)
+    outputs += driven.hear(a_response(request, 487))
+    messages = [output for output in outputs if isinstance(output, SendMessage)]
+    assert [message.data.split()[0] for message in messages] == [b"INVITE", b"CANCEL", b"ACK"]
+    assert {message.reopen for message in messages} == {elsewhere}
