@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 from services.core.address import Family
@@ -28,6 +29,10 @@ MAX_MEDIA = 32
 """Most media lines taken."""
 MAX_FORMATS = 128
 """Most formats taken on a media line; there are 128 payload types."""
+
+_CACHED_DESCRIPTIONS = 64
+"""The edge checks and narrows what the worker beside it reads next: one call reads the same bytes four times."""
+_CACHED_BYTES = 4096
 
 _DIRECTION_LINES: Mapping[str, Direction] = MappingProxyType({f"a={value.value}": value for value in Direction})
 _STATIC: Mapping[str, tuple[Format, str]] = MappingProxyType(
@@ -154,10 +159,7 @@ class SessionDescription:
     @classmethod
     def parse(cls, data: bytes) -> SessionDescription:
         """Read a description. Raises SdpError and nothing else, whatever the bytes."""
-        session, sections = _sections(_lines(data))
-        origin, connection, direction = _session_part(session)
-        media = tuple([_media_part(section, connection, direction) for section in sections])
-        return cls(tuple(session), media, origin, connection)
+        return _parse_cached(data) if len(data) <= _CACHED_BYTES else _parse(data)
 
     def to_bytes(self) -> bytes:
         """The description with CRLF line ends."""
@@ -181,6 +183,18 @@ class SessionDescription:
     def attributes(self, name: str) -> Iterator[str]:
         """The values of every `a=name` of the session's part."""
         return _attributes(self.lines, name)
+
+
+@lru_cache(_CACHED_DESCRIPTIONS)
+def _parse_cached(data: bytes) -> SessionDescription:
+    return _parse(data)
+
+
+def _parse(data: bytes) -> SessionDescription:
+    session, sections = _sections(_lines(data))
+    origin, connection, direction = _session_part(session)
+    media = tuple([_media_part(section, connection, direction) for section in sections])
+    return SessionDescription(tuple(session), media, origin, connection)
 
 
 def encode(lines: Sequence[str]) -> bytes:
