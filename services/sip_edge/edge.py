@@ -38,6 +38,7 @@ from services.core.sip.transaction import (
     TransactionEnded,
     TransactionFailed,
     TransactionLayer,
+    stateless_tag,
 )
 from services.core.store.port import Store
 from services.dialplan.program import Program
@@ -263,13 +264,17 @@ class Edge:
         self.work(self.layer.respond(key, response, now))
 
     def deny(self, key: ServerKey, request: Request, refused: Refused) -> None:
-        """Turn a stranger away and keep nothing of it.
-
-        Without a transaction a challenge is never repeated by itself: one forged datagram leads to one answer.
-        """
+        """Turn a stranger away."""
         self.observer.denied(request, refused.why.value, refused.detail)
-        self.observer.responding(refused.response)
-        self.work(self.layer.respond_once(key, refused.response, _now()))
+        self._turn_away(key, refused.response)
+
+    def _turn_away(self, key: ServerKey, response: Response) -> None:
+        """Refuse a request whose sender nobody has asked for a password yet, and keep nothing of it.
+
+        Without a transaction the answer is never repeated by itself: one forged datagram leads to one answer.
+        """
+        self.observer.responding(response)
+        self.work(self.layer.respond_once(key, response, _now()))
 
     def request(self, runner: CallRunner, token: int, request: Request, flow: Flow) -> ClientKey:
         """Open a client transaction for a call."""
@@ -305,12 +310,13 @@ class Edge:
             else:
                 self._outside_dialog(key, request, flow)
         except SipError as error:
-            self.respond(key, make_response(request, error.status, error.reason, to_tag=_new_tag()))
+            answer = make_response(request, error.status, error.reason, to_tag=stateless_tag(request))
+            self._turn_away(key, answer)
 
     def _in_dialog(self, key: ServerKey, request: Request, flow: Flow) -> None:
         found = self._dialog(request)
         if found is None:
-            self.respond(key, make_response(request, 481))
+            self._turn_away(key, make_response(request, 481))
             return
         runner, leg = found
         if request.method == "INVITE":
@@ -324,7 +330,7 @@ class Edge:
         refusal = self._admission.check_form(request)
         if refusal is not None:
             self.observer.rejected(request, "form")
-            self.respond(key, refusal)
+            self._turn_away(key, refusal)
         elif request.method == "REGISTER":
             self._registrations.register(key, request, flow)
         elif request.method == "OPTIONS":
@@ -341,7 +347,7 @@ class Edge:
     def _invite(self, key: ServerKey, request: Request, flow: Flow) -> None:
         if self.draining or len(self._calls) >= self.settings.max_calls:
             self.observer.rejected(request, "draining" if self.draining else "overload")
-            self.respond(key, self._admission.answer(request, 503, ("Retry-After", str(_RETRY_AFTER_S))))
+            self._turn_away(key, self._admission.answer(request, 503, ("Retry-After", str(_RETRY_AFTER_S))))
             return
         who = self._admission.caller(request, flow, self.unix_s())
         if isinstance(who, Refused):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,14 @@ class Lab:
 
     def phone_on(self, way: Way, user: str, password: str | None = None) -> Phone:
         return Phone(way, user, PASSWORDS.get(user, "") if password is None else password)
+
+    def samples(self, metric: str, label: str) -> dict[str, float]:
+        """The values of a metric by one label."""
+        url = f"http://{self.pbx.env['PBX_PBX_METRICS_BIND']}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            text = answer.read().decode()
+        found = re.findall(rf'^{metric}{{.*?{label}="([^"]*)".*?}} (\S+)$', text, re.MULTILINE)
+        return {value: float(number) for value, number in found}
 
     def lead(self, user: str, *runs: Run) -> None:
         """From now on calls to a phone go to these SIPps and nowhere else."""

@@ -29,12 +29,20 @@ class Stranger:
         self._socket.setblocking(False)
         self._socket.connect(pbx.address().sockaddr())
 
-    def invite(self, user: str, *, body: bytes = b"", contact: str = "Contact: <sip:x@127.0.0.1>\r\n") -> None:
+    def invite(
+        self,
+        user: str,
+        *,
+        body: bytes = b"",
+        contact: str = "Contact: <sip:x@127.0.0.1>\r\n",
+        to: str = "<sip:2@pbx>",
+        hops: int = 70,
+    ) -> None:
         port = self._socket.getsockname()[1]
         head = (
             f"INVITE sip:2@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{port};branch=z9hG4bK{user}{len(body)}\r\n"
-            f"From: <sip:{user}@pbx>;tag=t\r\nTo: <sip:2@pbx>\r\nCall-ID: {user}\r\nCSeq: 1 INVITE\r\n{contact}"
-            f"Max-Forwards: 70\r\n"
+            f"From: <sip:{user}@pbx>;tag=t\r\nTo: {to}\r\nCall-ID: {user}\r\nCSeq: 1 INVITE\r\n{contact}"
+            f"Max-Forwards: {hops}\r\n"
         )
         if body:
             head += "Content-Type: application/sdp\r\n"
@@ -68,6 +76,24 @@ async def stranger(pbx: InProcessPbx) -> AsyncIterator[Stranger]:
 async def test_a_challenge_leaves_nothing_behind_to_repeat_it(pbx: InProcessPbx, stranger: Stranger) -> None:
     stranger.invite("dev1")
     assert (await stranger.hears()).status == 401
+    assert len(pbx.edge.layer) == 0
+    assert pbx.edge.layer.next_timer() is None
+
+
+@pytest.mark.parametrize(
+    ("to", "user", "hops", "status"),
+    [
+        ("<sip:2@pbx>;tag=gone", "dev1", 70, 481),
+        ("<sip:2@pbx>", "dev1", 0, 483),
+        ("<sip:2@pbx>", "dev1", 256, 400),
+        ("<sip:2@pbx>", "[", 70, 400),
+    ],
+)
+async def test_a_refusal_of_a_stranger_is_never_repeated(
+    pbx: InProcessPbx, stranger: Stranger, to: str, user: str, hops: int, status: int
+) -> None:
+    stranger.invite(user, to=to, hops=hops)
+    assert (await stranger.hears()).status == status
     assert len(pbx.edge.layer) == 0
     assert pbx.edge.layer.next_timer() is None
 

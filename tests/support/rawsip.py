@@ -162,7 +162,9 @@ class Stream:
         self.remote = Address.from_sockaddr(self._socket.getpeername())
         self._buffer = b""
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, timeout_s: float = PATIENCE_S) -> None:
+        """Send all of it. TimeoutError when the peer takes none for so long."""
+        self._socket.settimeout(timeout_s)
         self._socket.sendall(data)
 
     def receive(self, timeout_s: float = PATIENCE_S) -> Message:
