@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.interop.sites import Site, start_site
 from tests.support.netns import Network, network
+from tests.support.pbx import Pbx
 from tests.support.processes import Programs, module_programs, programs
 
 __all__ = ["loopback", "module_programs", "namespaces", "network", "programs", "site"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what its programs said last."""
+    report = yield
+    if report.failed:
+        users = {id(found): found for value in item.funcargs.values() if (found := _programs_of(value))}
+        for started in users.values():
+            report.sections += started.said()
+    return report
+
+
+def _programs_of(value: object) -> Programs | None:
+    """The programs behind a fixture."""
+    if isinstance(value, Programs):
+        return value
+    return value.programs if isinstance(value, Site | Pbx) else None
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,8 @@ class Phone:
             lambda lines: next((one for one in _messages(lines[since:]) if one.get("id") == number), None), name
         )
         if "error" in answer:
-            raise PeerError(f"{name}: {answer['error']}")
+            lately = "\n    ".join(f"{one.source} -> {one.destination} {one.start}" for one in self.trace()[-10:])
+            raise PeerError(f"{name}: {answer['error']}; the last messages:\n    {lately}")
         return answer["result"]
 
 

@@ -171,6 +171,14 @@ class Programs:
         """Start one; it is ended with this object at the latest."""
         return self.adopt(Program([str(word) for word in command], host=host, env=env, folder=folder))
 
+    def said(self, lines: int = 40, width: int = 400) -> list[tuple[str, str]]:
+        """The name of each that runs, and the last it said: to be shown beside a failed test."""
+        return [
+            (f"{program.name} {program.pid}", "\n".join(line[:width] for line in program.lines[-lines:]))
+            for program in self._started
+            if program.running
+        ]
+
     def adopt(self, program: Program) -> Program:
         """End this one too."""
         self._started.append(program)
