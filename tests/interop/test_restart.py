@@ -36,7 +36,7 @@ def assert_call(calling: Phone, called: Phone) -> None:
     other = called.incoming()
     other.take()
     call.established()
-    assert other.listen(0.3).last(0.1).share_of(1000) > 0.8
+    other.hears(1000)
     call.hangup()
     other.closed()
 

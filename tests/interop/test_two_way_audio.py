@@ -27,13 +27,6 @@ def connect(caller: Phone, callee: Phone, number: str = "2") -> tuple[PeerCall, 
     return call, other
 
 
-def assert_heard(call: PeerCall, hz: float) -> None:
-    """Nothing but the tone, from now on."""
-    call.forget()
-    heard = call.listen(0.4)
-    assert heard.share_of(hz) > 0.95, f"{hz} Hz is {heard.share_of(hz):.0%} of what was heard"
-
-
 def described(phone: Phone, since: int) -> list[Traced]:
     """Messages with a session description, of the last call."""
     return [traced for traced in phone.trace()[since:] if traced.sdp]
@@ -46,8 +39,8 @@ def test_both_hear_each_other_and_no_leg_sees_the_family_of_the_other(
     calling, called = site.phone("dev1", caller), site.phone("dev2", callee)
     before = {phone: len(phone.trace()) for phone in (calling, called)}
     call, other = connect(calling, called)
-    assert_heard(call, CALLEE_HZ)
-    assert_heard(other, CALLER_HZ)
+    call.hears(CALLEE_HZ)
+    other.hears(CALLER_HZ)
     call.hangup()
     other.closed()
 
@@ -83,8 +76,8 @@ def test_a_phone_over_tcp_calls_and_is_called(
 ) -> None:
     calling, called = loopback.phone("dev1", *caller), loopback.phone("dev2", *callee)
     call, other = connect(calling, called)
-    assert_heard(call, CALLEE_HZ)
-    assert_heard(other, CALLER_HZ)
+    call.hears(CALLEE_HZ)
+    other.hears(CALLER_HZ)
     other.hangup()
     call.closed()
     assert {traced.transport for traced in calling.trace()} == {caller[1]}
@@ -107,7 +100,7 @@ def test_each_learns_from_the_rtcp_of_the_other_how_it_is_heard(loopback: Site) 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_caller_and_callee_hold_and_resume(loopback: Site, family: Family) -> None:
     call, other = connect(loopback.phone("dev1", family), loopback.phone("dev2", Family.IP4))
-    assert_heard(other, CALLER_HZ)
+    other.hears(CALLER_HZ)
     for holding, hz, held in ((call, CALLER_HZ, other), (other, CALLEE_HZ, call)):
         since = len(held.phone.program.lines)
         holding.hold()
@@ -118,8 +111,8 @@ def test_caller_and_callee_hold_and_resume(loopback: Site, family: Family) -> No
         assert tune.share_of(hz) < 0.5
         holding.resume()
         held.event("resume", since=since)
-        assert_heard(held, hz)
-    assert_heard(other, CALLER_HZ)
+        held.hears(hz)
+    other.hears(CALLER_HZ)
     call.hangup()
     other.closed()
     record = loopback.pbx.cdr(dst="2", a_family=family.value)
@@ -141,8 +134,8 @@ def test_a_phone_is_talked_to_from_the_address_that_it_talked_to(
     phone = Phone(programs, network.dev4.address(family), host=network.dev4)
     phone.account(server, "dev3", "three")
     call, other = connect(namespaces.phone("dev1", Family.IP4), phone, number="3")
-    assert_heard(call, CALLEE_HZ)
-    assert_heard(other, CALLER_HZ)
+    call.hears(CALLEE_HZ)
+    other.hears(CALLER_HZ)
     other.hangup()
     call.closed()
     got = phone.trace(out=False)
@@ -168,7 +161,7 @@ def test_tshark_finds_nothing_malformed_in_a_call_between_the_families(
     other.resume()
     for side in (call, other):
         side.event("rtcp")
-    assert_heard(call, CALLEE_HZ)
+    call.hears(CALLEE_HZ)
     call.hangup()
     other.closed()
     capture.stop(after="sip.Method == BYE", count=2)

@@ -4,7 +4,7 @@
     answer = callee.incoming()
     answer.take()
     call.established()
-    assert answer.listen(0.5).share_of(1000) > 0.9
+    answer.hears(1000)
 
 Every method returns when the thing has happened; what happens by itself is waited for with `event`.
 """
@@ -199,6 +199,17 @@ class PeerCall:
         """The recording, once it has that many seconds. Nothing recorded for seconds: PeerError."""
         self.phone.do("hear", call=self.number, seconds=seconds, patience_s=seconds + PATIENCE_S / 2)
         return self.recording()
+
+    def hears(self, hz: float, *, seconds: float = 0.3, patience_s: float = 4.0) -> None:
+        """Return once a tone has been nearly all there was to hear for so long; what came before does not matter."""
+        self.forget()
+        waited_s = share = 0.0
+        while waited_s < patience_s:
+            waited_s += seconds
+            share = self.listen(waited_s).last(seconds).share_of(hz)
+            if share > 0.95:
+                return
+        raise PeerError(f"{hz} Hz is {share:.0%} of what was heard last, after {waited_s:.1f} s")
 
     def recording(self) -> Recording:
         """What was heard since the call began, or since `forget`."""
