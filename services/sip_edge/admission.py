@@ -101,7 +101,8 @@ class Admission:
         return self._check_invite(request) if request.method == "INVITE" else None
 
     def _check_invite(self, request: Request) -> Response | None:
-        """A Contact, for the dialog, and an offer that can be read, if there is one."""
+        """What the dialog is made of, and an offer that can be read, if there is one. Raises SipError 400."""
+        _ = request.to, request.record_routes
         if request.contacts is STAR or not request.contacts:
             return self.answer(request, 400)
         if not request.body:

@@ -40,7 +40,7 @@ secret=three
 
 {phones}
 """
-_RTP_PORTS = 600
+_RTP_PORTS = 3000
 """Every call takes two or three pairs, and a pair rests when it was used."""
 
 

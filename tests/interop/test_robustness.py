@@ -223,6 +223,47 @@ def test_bad_contacts_of_a_phone_are_bindings_or_none(lab: Lab, probe: Phone) ->
     assert latency_s(probe) < 1.0
 
 
+def test_bad_messages_inside_calls_end_those_calls_at_most(lab: Lab, probe: Phone) -> None:
+    """Every answer of the callee, and every request of both, comes in a damaged copy before the good one."""
+    rng = random.Random(SEED + 5)
+    uri = "sip:2@pbx.example"
+    with lab.phone("dev1") as caller, lab.phone("dev2") as callee:
+        assert callee.register("*", expires=0).contacts == []
+        assert callee.register().contacts == [callee.contact]
+        credentials = Credentials(caller)
+
+        def send(phone: Phone, good: bytes) -> None:
+            bad = mutated(rng, good)
+            # With another number what is good would come out of order.
+            if b"CSeq: " + Message.read(good).get("CSeq").encode() + b"\r\n" in bad:
+                phone.way.send(bad)
+            phone.way.send(good)
+
+        for number in range(120):
+            offer, answer = session(caller.way.local), session(callee.way.local)
+            invite = caller.request("INVITE", uri, credentials.row("INVITE", uri), body=offer)
+            sent = Message.read(invite)
+            caller.way.send(invite)
+            asked = callee.await_request("INVITE")
+            send(callee, callee.reply(asked, rng.choice((180, 183)), body=answer))
+            send(callee, callee.reply(asked, rng.choice((200, 200, 486)), body=answer))
+            told = caller.final(sent.get("Call-ID"), sent.get("CSeq"))
+            if told.status == 200:
+                send(caller, caller.in_dialog("ACK", told))
+                send(callee, callee.back_in_dialog("OPTIONS", asked, 10))
+                send(callee, callee.back_in_dialog("INVITE", asked, 11, body=answer))
+                send(caller, caller.in_dialog("BYE", told))
+            else:
+                caller.way.send(caller.ack_refusal(sent, told))
+            for phone in (callee, caller):
+                for message in replies(phone, f"{phone.user}-{number}"):
+                    if not message.status and message.method in ("BYE", "INVITE"):
+                        phone.way.send(phone.reply(message, 200 if message.method == "BYE" else 488))
+    assert latency_s(probe) < 1.0
+    assert "Traceback" not in lab.pbx.program.output
+    until(lambda: lab.pbx.metric("pbx_calls_active") == 0 or None, "the end of all calls")
+
+
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 
@@ -263,7 +304,7 @@ def test_half_open_connections_are_few_and_harm_nobody(lab: Lab, probe: Phone) -
 def test_peers_that_do_not_read_keep_nobody_waiting_and_hold_little(lab: Lab, probe: Phone) -> None:
     waits: list[float] = []
     sizes: list[float] = []
-    for _ in range(3):
+    for _ in range(6):
         with lab.phone("dev1", transport="tcp") as deaf, contextlib.suppress(TimeoutError, OSError):
             assert isinstance(deaf.way, Stream)
             for number in range(60):
@@ -273,7 +314,7 @@ def test_peers_that_do_not_read_keep_nobody_waiting_and_hold_little(lab: Lab, pr
                 waits.append(latency_s(probe))
         sizes.append(memory_mib(lab))
     assert statistics.median(waits) < PROMPT_S
-    assert max(sizes) - sizes[0] < ROOM_MIB, sizes
+    assert max(sizes[3:]) - sizes[2] < ROOM_MIB, sizes
     assert kinds(lab)["tcp_send_full"] > 0
 
 

@@ -140,3 +140,10 @@ async def test_a_fault_in_one_call_ends_that_call(
 async def test_a_bye_outside_of_any_dialog_belongs_to_nothing(stranger: Stranger) -> None:
     stranger.bye()
     assert (await stranger.hears()).status == 481
+
+
+async def test_an_invite_to_nobody_that_can_be_named_makes_no_call(pbx: InProcessPbx, stranger: Stranger) -> None:
+    stranger.invite("open", to="<2>")
+    assert (await stranger.hears()).status == 400
+    assert pbx.edge.calls_active == 0
+    assert pbx.recorder.facts == []

@@ -73,7 +73,10 @@ class Dialog:
 
     @classmethod
     def uas(cls, request: Request, local_tag: str, *, secure: bool = False, early: bool = False) -> Dialog:
-        """The dialog a request that we answer makes (RFC 3261 §12.1.1). Raises SipError 400 for an unusable Contact."""
+        """The dialog a request that we answer makes (RFC 3261 §12.1.1).
+
+        Raises SipError 400 for parties, a Contact or a Record-Route that cannot be used.
+        """
         return cls(
             call_id=request.call_id,
             local_tag=local_tag,
@@ -81,7 +84,7 @@ class Dialog:
             local_uri=_without_tag(request.to),
             remote_uri=_without_tag(request.from_),
             remote_target=_contact_uri(request),
-            route_set=tuple(request.get_all("Record-Route")),
+            route_set=_recorded_route(request),
             remote_cseq=request.cseq.number,
             secure=secure,
             early=early,
@@ -102,7 +105,7 @@ class Dialog:
             local_uri=_without_tag(request.from_),
             remote_uri=_without_tag(request.to),
             remote_target=target,
-            route_set=tuple(reversed(response.get_all("Record-Route"))),
+            route_set=_recorded_route(response)[::-1],
             local_cseq=request.cseq.number,
             secure=secure,
             early=early,
@@ -198,7 +201,7 @@ class Dialog:
             return self if target == self.remote_target else replace(self, remote_target=target)
         if response.status < 200:
             return replace(self, remote_target=target)
-        route_set = tuple(reversed(response.get_all("Record-Route")))
+        route_set = _recorded_route(response)[::-1]
         return replace(self, remote_target=target, route_set=route_set, early=False)
 
     def confirmed(self) -> Dialog:
@@ -230,6 +233,14 @@ def _contact_uri(message: Message) -> str:
             400, "Missing Contact header field", "Contact", message if isinstance(message, Request) else None
         )
     return str(contacts[0].uri)
+
+
+def _recorded_route(message: Message) -> tuple[str, ...]:
+    """The Record-Route values byte for byte; read once here, so that no later request of ours fails over them."""
+    if not message.has("Record-Route"):
+        return ()
+    _ = message.record_routes
+    return tuple(message.get_all("Record-Route"))
 
 
 def _as_request_uri(uri: str) -> str:

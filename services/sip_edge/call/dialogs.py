@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -129,9 +130,13 @@ class Dialogs:
             path.flow = flow
 
     def refreshed(self, leg: str, response: Response) -> None:
-        """A 2xx to our re-INVITE may move the party's remote target (RFC 3261 section 12.2.1.2)."""
+        """A 2xx to our re-INVITE may move the party's remote target (RFC 3261 section 12.2.1.2).
+
+        With a Contact that cannot be read the target stays.
+        """
         path = self._paths[leg]
-        self._move(leg, path, self._established(path).answered(response))
+        with contextlib.suppress(SipError):
+            self._move(leg, path, self._established(path).answered(response))
 
     def _move(self, leg: str, path: _Path, dialog: Dialog) -> None:
         before, path.dialog = path.dialog, dialog

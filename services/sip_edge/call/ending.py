@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.core.events.catalogue import CallEnded, LegEnded, MediaReported
+from services.core.sip.errors import SipError
 from services.core.sip.message import Request, make_response
 from services.core.sip.transaction import ServerKey
 from services.media.api import MediaStats
@@ -185,8 +186,12 @@ class Ending:
 
 
 def _cause_of(request: Request) -> int:
-    """The Q.850 cause of a Reason header (RFC 3326); normal clearing without one."""
-    for value in request.get_all("Reason"):
+    """The Q.850 cause of a Reason header (RFC 3326); normal clearing without one that can be read."""
+    try:
+        values = request.get_all("Reason")
+    except SipError:
+        return causes.NORMAL_CLEARING
+    for value in values:
         protocol, _, rest = value.partition(";")
         if protocol.strip().upper() != "Q.850":
             continue

@@ -284,3 +284,10 @@ def test_numbers_of_the_two_sides_are_apart() -> None:
     dialog = Dialog.uas(request_of_peer(), "us")
     dialog = dialog.next_request("INFO", via=VIA)[0].received(request_of_peer("INFO", cseq=315))
     assert (dialog.local_cseq, dialog.remote_cseq) == (1, 315)
+
+
+def test_a_recorded_route_that_cannot_be_read_makes_no_dialog() -> None:
+    """A request along it would fail later, when nobody can be told."""
+    with pytest.raises(SipError) as caught:
+        Dialog.uas(request_of_peer(record_routes=("<sip:[::1;lr>",)), "ours")
+    assert caught.value.status == 400

@@ -176,7 +176,14 @@ class Harness:
         return self.requests[self.token_of(leg, method)]
 
     def answers(
-        self, leg: str, status: int, body: bytes = b"", *, method: str = "INVITE", tag: str | None = None
+        self,
+        leg: str,
+        status: int,
+        body: bytes = b"",
+        *,
+        method: str = "INVITE",
+        tag: str | None = None,
+        contact: str | None = None,
     ) -> Response:
         """A response of a callee to our newest request of `method`."""
         token = self.token_of(leg, method)
@@ -184,7 +191,7 @@ class Harness:
         source = Address.parse(self.call.state.leg(leg).remote).host
         host = f"[{source}]" if ":" in source else source
         response = make_response(
-            request, status, to_tag=tag or f"callee-{leg}", headers=(("Contact", f"<sip:{leg}@{host}>"),)
+            request, status, to_tag=tag or f"callee-{leg}", headers=(("Contact", contact or f"<sip:{leg}@{host}>"),)
         )
         if body:
             response.set_body(body, "application/sdp")

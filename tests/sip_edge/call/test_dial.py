@@ -290,6 +290,14 @@ def test_a_bye_with_a_cause_is_recorded(harness: Harness) -> None:
     assert harness.the(CallEnded).cause == 31
 
 
+def test_a_bye_with_a_cause_nobody_can_read_ends_the_call_all_the_same(harness: Harness) -> None:
+    harness.start("2")
+    harness.answers("b1", 200, CALLEE)
+    harness.from_leg("a", "ACK", cseq=1)
+    harness.from_leg("a", "BYE", extra="Reason: <, Q.850;cause=31\r\n")
+    assert harness.the(CallEnded).cause == 16
+
+
 def test_a_request_that_goes_back_in_sequence_is_refused(harness: Harness) -> None:
     harness.start("2")
     harness.answers("b1", 200, CALLEE)

@@ -46,6 +46,14 @@ def test_either_party_can_hold_and_resume(talking: Harness, how: str, leg: str, 
     assert talking.media[-1] == fx.StopPlaying(peer)
 
 
+def test_an_answer_with_a_contact_nobody_can_read_leaves_the_party_where_it_was(talking: Harness) -> None:
+    before = talking.call.state.leg("b1").remote_target
+    talking.from_leg("a", "INVITE", body=hold("192.0.2.11", "sendonly"), cseq=10)
+    talking.answers("b1", 200, CALLEE, contact="<sip:b1@[>")
+    assert talking.statuses[-1] == 200
+    assert talking.call.state.leg("b1").remote_target == before
+
+
 def test_a_held_party_may_be_silent(talking: Harness) -> None:
     talking.from_leg("a", "INVITE", body=hold("192.0.2.11", "sendonly"), cseq=10)
     talking.answers("b1", 200, CALLEE)
