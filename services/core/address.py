@@ -40,6 +40,9 @@ class Family(enum.Enum):
     IP4 = "ip4"
     IP6 = "ip6"
 
+    # Members are single, so their identity will do: Enum's own hash is a call in Python.
+    __hash__ = object.__hash__
+
     @property
     def sdp(self) -> str:
         """The addrtype of SDP's `c=` and `o=` lines (RFC 8866 5.7)."""

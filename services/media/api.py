@@ -129,9 +129,9 @@ class MediaStats:
     def from_reply(cls, reply: Mapping[str, Any]) -> MediaStats:
         """Read the reply to `query` or `delete`, ours or rtpengine's. What is missing counts as zero."""
         tags = reply.get("tags")
-        if not isinstance(tags, Mapping):
+        if not isinstance(tags, dict):
             return cls()
-        return cls(parties=tuple(_party(str(tag), party) for tag, party in tags.items() if isinstance(party, Mapping)))
+        return cls(parties=tuple([_party(str(tag), party) for tag, party in tags.items() if isinstance(party, dict)]))
 
 
 class MediaControl(Protocol):
@@ -390,11 +390,11 @@ def _party(tag: str, party: Mapping[str, Any]) -> PartyStats:
 
 
 def _dict(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _dicts(value: object) -> list[Mapping[str, Any]]:
-    return [entry for entry in value if isinstance(entry, Mapping)] if isinstance(value, list) else []
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _family(name: object) -> Family | None:

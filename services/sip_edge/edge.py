@@ -86,9 +86,9 @@ class Edge:
         self.media = media
         self.unix_s = unix_s
         self.observer = observer or Observer()
-        self.layer = TransactionLayer(
-            timers=Timers(t1_s=settings.timer_t1_s), limit=settings.max_transactions, new_branch=_new_branch
-        )
+        timers = Timers(t1_s=settings.timer_t1_s)
+        self._soonest_s = timers.soonest_s
+        self.layer = TransactionLayer(timers=timers, limit=settings.max_transactions, new_branch=_new_branch)
         self.transport = transport or SipTransport(
             on_message=self._message,
             on_error=self._malformed,
@@ -288,6 +288,8 @@ class Edge:
 
     def _set_alarm(self) -> None:
         """One alarm for all transactions, set for the soonest timer."""
+        if self._alarm is not None and self._alarm_at < _now() + self._soonest_s:
+            return  # what was started just now is due later
         due = self.layer.next_timer()
         if due is None or (self._alarm is not None and self._alarm_at <= due):
             return

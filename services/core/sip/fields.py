@@ -195,13 +195,7 @@ class Message:
         return cached
 
     def _tag(self, name: str, key: str) -> str | None:
-        params = self._split(name)[2]
-        tag: str | None = None
-        if params.startswith("tag=") and TOKEN_CHARS.issuperset(params[4:]) and len(params) > 4:
-            tag = params[4:]
-        elif params:
-            tag = find_param(parse_params(params, name), "tag") or None
-        self._cache[key] = tag
+        tag = self._cache[key] = read_tag(self._split(name)[2], name)
         return tag
 
     @property
@@ -289,3 +283,12 @@ class Message:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.start_line!r} {len(self.headers)} headers, {len(self.body)} octets>"
+
+
+def read_tag(params: str, where: str) -> str | None:
+    """The tag among the parameters of a From or To, None without one. Raises SipError."""
+    if not params:
+        return None
+    if params.startswith("tag=") and TOKEN_CHARS.issuperset(params[4:]) and len(params) > 4:
+        return params[4:]
+    return find_param(parse_params(params, where), "tag") or None

@@ -118,7 +118,11 @@ class Via:
         otherwise; an rport parameter gets the source port.
         """
         params = self.params
-        if self.wants_rport:
+        names = [name.lower() for name, _ in params]
+        if "received" not in names and names.count("rport") == 1:  # what nearly everybody sends
+            at = names.index("rport")
+            params = (*params[:at], (params[at][0], str(port)), *params[at + 1 :], ("received", host))
+        elif self.wants_rport:
             params = set_param(set_param(params, "rport", str(port)), "received", host)
         elif self.host != host:
             params = set_param(params, "received", host)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from services.core.sip.errors import SipError
-from services.core.sip.fields import Message
+from services.core.sip.fields import Message, read_tag
 from services.core.sip.headers import Via, parse_cseq, parse_via, salvage_via
 from services.core.sip.lexical import TOKEN_CHARS, WS, bad, first_of_list, parse_number
 from services.core.sip.names import EXACT_NAMES, SINGLE_HEADERS, canonical_name
@@ -256,9 +256,10 @@ def _check(message: Request | Response, faults: list[SipError]) -> str | None:
                 raise SipError(400, f"Missing {name} header field", name)
         row = first["Via"]
         cache["Via*"] = parse_via(first_of_list(row, "Via")[0] if "," in row else row)
-        cache["From*"] = split_name_addr(first["From"], "From")
-        cache["To*"] = split_name_addr(first["To"], "To")
-        _ = message.from_tag, message.to_tag
+        cache["From*"] = parts = split_name_addr(first["From"], "From")
+        cache["From tag"] = read_tag(parts[2], "From")
+        cache["To*"] = parts = split_name_addr(first["To"], "To")
+        cache["To tag"] = read_tag(parts[2], "To")
         call_id = cache["Call-ID"] = first["Call-ID"]
         if " " in call_id or "\t" in call_id:
             raise bad("Call-ID", "white space")

@@ -39,6 +39,11 @@ class Timers:
         return 64 * self.t1_s
 
     @property
+    def soonest_s(self) -> float:
+        """No timer is due sooner than this after it was started."""
+        return min(self.trying_s, self.t1_s, self.t4_s)
+
+    @property
     def late_trying_s(self) -> float:
         """When timer E of a non-INVITE client first reaches T2: the earliest 100 by RFC 4320 §4.1."""
         interval, elapsed = self.t1_s, self.t1_s

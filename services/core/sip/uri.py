@@ -383,7 +383,7 @@ class NameAddr:
     def with_tag(self, tag: str | None) -> NameAddr:
         """A copy with that tag, or with none."""
         params = drop_param(self.params, "tag") if tag is None else set_param(self.params, "tag", tag)
-        return replace(self, params=params)
+        return NameAddr(self.display, self.uri, params)
 
     def with_param(self, name: str, value: str | None = None) -> NameAddr:
         """A copy with one parameter set; `value` is raw, so quote what is no token."""

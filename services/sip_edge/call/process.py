@@ -344,7 +344,7 @@ class CallProcess:
         events, effects = tuple(self._events), tuple(self._effects)
         self._events.clear()
         self._effects.clear()
-        durable = any(type(event) not in _PROVISIONAL for event in events)
+        durable = not _PROVISIONAL.issuperset(map(type, events))
         return Decision(events, effects, durable)
 
 
