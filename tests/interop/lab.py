@@ -40,6 +40,8 @@ secret=three
 
 {phones}
 """
+_FAULT = re.compile(r'Traceback|"level": "(error|critical)"')
+"""Warnings are about calls and phones, and many tests are about bad ones."""
 _RTP_PORTS = 3000
 """Every call takes two or three pairs, and a pair rests when it was used."""
 
@@ -82,8 +84,8 @@ class Lab:
 
 def open_lab(
     programs: Programs, folder: Path, *, extensions: str, general: str = "", phones: str = "", rtp: str = ""
-) -> Lab:
-    """Start a PBX with dev1, dev2, dev3 and what else is given."""
+) -> Iterator[Lab]:
+    """For a fixture: a PBX with dev1, dev2, dev3 and what else is given; it has not failed when all tests are over."""
     first, last = free_ports(_RTP_PORTS)
     pbx = start_pbx(
         programs,
@@ -93,7 +95,11 @@ def open_lab(
         rtp=f"[general]\n{rtp}\n",
         env={"PBX_RTP_GENERAL_RTPSTART": str(first), "PBX_RTP_GENERAL_RTPEND": str(last)},
     )
-    return Lab(pbx=pbx, history=History(pbx.data))
+    lab = Lab(pbx=pbx, history=History(pbx.data))
+    yield lab
+    assert pbx.program.running
+    assert [line for line in pbx.complaints() if _FAULT.search(line)] == []
+    assert lab.samples("pbx_sip_transport_total", "kind")["handler_errors"] == 0
 
 
 def call_id(messages: list[Message]) -> str:

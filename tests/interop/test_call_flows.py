@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -70,10 +71,10 @@ def carrier() -> Address:
 
 
 @pytest.fixture(scope="module")
-def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory, carrier: Address) -> Lab:
+def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory, carrier: Address) -> Iterator[Lab]:
     """One PBX for all tests here; each says which phones there are."""
     phones = PHONES.format(carrier=carrier)
-    return open_lab(module_programs, tmp_path_factory.mktemp("pbx"), extensions=EXTENSIONS_CONF, phones=phones)
+    yield from open_lab(module_programs, tmp_path_factory.mktemp("pbx"), extensions=EXTENSIONS_CONF, phones=phones)
 
 
 def session_family(message: Message) -> str:
@@ -117,6 +118,18 @@ def test_a_call_is_answered_and_each_leg_has_its_own_family_and_transport(
     assert story.one(CallEnded) == CallEnded(disposition="ANSWERED", cause=16, reason="hang-up", by="a")
     assert ended(story, "a") == (200, 16, "remote")
     assert ended(story, "b1") == (200, 16, "local")
+
+
+def test_the_record_of_a_call_names_both_legs_families_and_transports(lab: Lab, sipp: Sipp) -> None:
+    callee = sipp.listen("callee_answers", family=Family.IP6, transport="tcp")
+    lab.lead("dev2", callee)
+    heard = sipp.call("caller_hangs_up", lab.pbx.address(), called="2").finish()
+    callee.finish()
+    lab.history.call(call_id(heard))
+    record = lab.pbx.cdr(dst="2", b_transport="tcp", b_family="ip6", a_transport="udp", a_family="ip4")
+    assert (record["disposition"], record["src"], record["dcontext"], record["lastapp"]) == (
+        *("ANSWERED", "1", "internal", "Dial"),
+    )
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

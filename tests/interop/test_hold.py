@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,9 @@ NULL_ADDRESS = {Family.IP4: "0.0.0.0", Family.IP6: "::"}
 
 
 @pytest.fixture(scope="module")
-def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder: Path = tmp_path_factory.mktemp("pbx")
-    return open_lab(module_programs, folder, extensions=EXTENSIONS_CONF)
+    yield from open_lab(module_programs, folder, extensions=EXTENSIONS_CONF)
 
 
 def sessions(messages: list[Message]) -> list[Message]:

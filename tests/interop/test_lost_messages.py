@@ -24,9 +24,9 @@ exten => 100,1,Answer()
 
 
 @pytest.fixture(scope="module")
-def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A PBX in a hurry: what takes half a minute elsewhere takes a second or two."""
-    return open_lab(
+    yield from open_lab(
         module_programs,
         tmp_path_factory.mktemp("pbx"),
         extensions=EXTENSIONS_CONF,

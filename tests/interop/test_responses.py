@@ -22,8 +22,8 @@ exten => 101,1,Wait(30)
 
 
 @pytest.fixture(scope="module")
-def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return open_lab(module_programs, tmp_path_factory.mktemp("pbx"), extensions=EXTENSIONS_CONF)
+def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    yield from open_lab(module_programs, tmp_path_factory.mktemp("pbx"), extensions=EXTENSIONS_CONF)
 
 
 @pytest.fixture(params=["udp-ip4", "udp-ip6", "tcp-ip4", "tcp-ip6"])

@@ -44,12 +44,7 @@ exten => _X!,1,Hangup()
 def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A PBX with little room, that forgets soon."""
     limits = f"maxcalls={MAX_CALLS}\nmaxconnections={MAX_CONNECTIONS}\nmaxtransactions={MAX_TRANSACTIONS}\ntimert1=20"
-    made = open_lab(module_programs, tmp_path_factory.mktemp("pbx"), extensions=EXTENSIONS_CONF, general=limits)
-    pid = made.pbx.program.pid
-    yield made
-    assert made.pbx.program.running and made.pbx.program.pid == pid
-    assert "Traceback" not in made.pbx.program.output
-    assert kinds(made)["handler_errors"] == 0
+    yield from open_lab(module_programs, tmp_path_factory.mktemp("pbx"), extensions=EXTENSIONS_CONF, general=limits)
 
 
 @pytest.fixture
@@ -74,6 +69,11 @@ def latency_s(phone: Phone) -> float:
     begun = time.perf_counter()
     assert phone.tell(phone.request("OPTIONS", OURS)).status == 200
     return time.perf_counter() - begun
+
+
+def usual_latency_s(phone: Phone) -> float:
+    """How long an OPTIONS takes in the middle of nine: what a busy machine does once says nothing."""
+    return statistics.median(latency_s(phone) for _ in range(9))
 
 
 def memory_mib(lab: Lab) -> float:
@@ -154,7 +154,7 @@ def test_a_datagram_of_any_size_is_taken(lab: Lab, probe: Phone, size: int) -> N
         head = phone.request("OPTIONS", OURS, Content_Length=None)[:-4]
         phone.way.send((head + b"\r\nX: " + b"x" * size)[:size])
         assert len(replies(phone, f"size-{size}")) <= 1
-    assert latency_s(probe) < 1.0
+    assert usual_latency_s(probe) < PROMPT_S
 
 
 def test_ten_thousand_header_fields_cost_one_answer_and_little_time(lab: Lab, probe: Phone) -> None:
@@ -162,11 +162,11 @@ def test_ten_thousand_header_fields_cost_one_answer_and_little_time(lab: Lab, pr
         many = phone.request("OPTIONS", OURS).replace(b"Content-Length", b"x:\r\n" * 10_000 + b"Content-Length")
         phone.way.send(many)
         assert phone.way.receive().status == 513
-        assert latency_s(probe) < PROMPT_S
+        assert usual_latency_s(probe) < PROMPT_S
         deep = phone.request("OPTIONS", OURS, Via=", ".join([phone.via(), *["SIP/2.0/UDP h"] * 3000]))
         phone.way.send(deep)
         assert len(replies(phone, "deep")) <= 1
-        assert latency_s(probe) < PROMPT_S
+        assert usual_latency_s(probe) < PROMPT_S
 
 
 # --- from those who know the password --------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_bad_sessions_of_a_phone_are_calls_that_end_or_none(lab: Lab, probe: Pho
                 assert phone.tell(phone.in_dialog("INVITE", answer, body=mutated(rng, bad))).status in (200, 400, 488)
                 phone.way.send(phone.in_dialog("ACK", answer))
                 assert phone.tell(phone.in_dialog("BYE", answer)).status == 200
-    assert latency_s(probe) < 1.0
+    assert usual_latency_s(probe) < PROMPT_S
     until(lambda: lab.pbx.metric("pbx_calls_active") == 0 or None, "the end of all calls")
 
 
@@ -220,7 +220,7 @@ def test_bad_contacts_of_a_phone_are_bindings_or_none(lab: Lab, probe: Phone) ->
                 row = credentials.row("REGISTER", OURS)
                 gone = phone.request("REGISTER", OURS, row, To=f"<{phone.aor}>", Contact="*", Expires="0")
                 assert phone.tell(gone).contacts == []
-    assert latency_s(probe) < 1.0
+    assert usual_latency_s(probe) < PROMPT_S
 
 
 def test_bad_messages_inside_calls_end_those_calls_at_most(lab: Lab, probe: Phone) -> None:
@@ -259,8 +259,7 @@ def test_bad_messages_inside_calls_end_those_calls_at_most(lab: Lab, probe: Phon
                 for message in replies(phone, f"{phone.user}-{number}"):
                     if not message.status and message.method in ("BYE", "INVITE"):
                         phone.way.send(phone.reply(message, 200 if message.method == "BYE" else 488))
-    assert latency_s(probe) < 1.0
-    assert "Traceback" not in lab.pbx.program.output
+    assert usual_latency_s(probe) < PROMPT_S
     until(lambda: lab.pbx.metric("pbx_calls_active") == 0 or None, "the end of all calls")
 
 
@@ -292,7 +291,7 @@ def test_half_open_connections_are_few_and_harm_nobody(lab: Lab, probe: Phone) -
         until(lambda: lab.pbx.metric("pbx_sip_connections") == MAX_CONNECTIONS or None, "all connections")
         one_more = stack.enter_context(Stream(lab.pbx.address()))
         assert one_more.is_closed_by_peer()
-        assert latency_s(probe) < PROMPT_S
+        assert usual_latency_s(probe) < PROMPT_S
         other_family = stack.enter_context(Stream(lab.pbx.address(Family.IP6)))
         assert lab.phone_on(other_family, "dev1").ask("OPTIONS", OURS).status == 200
     assert kinds(lab)["tcp_refused"] == refused + 1

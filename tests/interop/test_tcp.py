@@ -26,8 +26,8 @@ FAMILIES = pytest.mark.parametrize("family", list(Family), ids=lambda family: fa
 
 
 @pytest.fixture(scope="module")
-def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return open_lab(module_programs, tmp_path_factory.mktemp("pbx"), extensions=EXTENSIONS_CONF)
+def lab(module_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    yield from open_lab(module_programs, tmp_path_factory.mktemp("pbx"), extensions=EXTENSIONS_CONF)
 
 
 @pytest.fixture
