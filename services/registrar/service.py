@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 
 from services.core.events.catalogue import ContactRefreshed, ContactUnbound, RegistrationEvent
 from services.core.events.codec import CodecError, codec_of
@@ -256,8 +257,14 @@ def _success(
     headers = [("Contact", contact_value(binding, now)) for binding in live]
     if command.contacts:
         headers += [("Path", value) for value in command.path]
-    headers.append(("Date", formatdate(now, usegmt=True)))
+    headers.append(("Date", _date(int(now))))
     return RegisterOutcome(200, "OK", tuple(headers), _result(command, events), live)
+
+
+@lru_cache(2)
+def _date(second: int) -> str:
+    """As Date wants it (RFC 3261 20.17); many REGISTERs come within one second."""
+    return formatdate(second, usegmt=True)
 
 
 def _result(command: Register, events: tuple[RegistrationEvent, ...]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -49,6 +48,7 @@ from services.sip_edge.call.party import IncomingInvite
 from services.sip_edge.call.process import CallProcess, CallSettings, Surroundings
 from services.sip_edge.locator import Locator, reopen_at
 from services.sip_edge.observer import Observer
+from services.sip_edge.randomness import Randomness
 from services.sip_edge.recovery import recover_calls
 from services.sip_edge.registrations import Registrations
 from services.sip_edge.runner import CallRunner
@@ -86,9 +86,10 @@ class Edge:
         self.media = media
         self.unix_s = unix_s
         self.observer = observer or Observer()
+        self.randomness = Randomness()
         timers = Timers(t1_s=settings.timer_t1_s)
         self._soonest_s = timers.soonest_s
-        self.layer = TransactionLayer(timers=timers, limit=settings.max_transactions, new_branch=_new_branch)
+        self.layer = TransactionLayer(timers=timers, limit=settings.max_transactions, new_branch=self._new_branch)
         self.transport = transport or SipTransport(
             on_message=self._message,
             on_error=self._malformed,
@@ -100,12 +101,14 @@ class Edge:
         self.listening: list[tuple[Address, ListenerSettings]] = []
         """Addresses that are open, ports as bound, and where they were asked for."""
         self._call_settings = call_settings or CallSettings(user_agent=settings.user_agent)
-        self._surroundings = Surroundings(new_tag=_new_tag, new_sip_call_id=_new_call_id, unix_s=unix_s)
+        self._surroundings = Surroundings(
+            new_tag=self.randomness.tag, new_sip_call_id=self.randomness.call_id, unix_s=unix_s
+        )
         # A phone kept as an MD5 hash cannot answer SHA-256, and which phone is kept how must not show.
         algorithms = ONLY_MD5 if any(peer.md5secret for peer in settings.peers.values()) else BOTH
-        digest = DigestServer(settings.realm, digest_key, algorithms=algorithms)
+        digest = DigestServer(settings.realm, digest_key, algorithms=algorithms, random_bytes=self.randomness.octets)
         self._admission = Admission(settings, digest)
-        self._registrations = Registrations(self, self._admission, _new_tag)
+        self._registrations = Registrations(self, self._admission, self.randomness)
         self._calls: dict[str, CallRunner] = {}
         self._dialogs: dict[tuple[str, str], tuple[CallRunner, str]] = {}
         self._clients: dict[ClientKey, tuple[CallRunner, int]] = {}
@@ -344,7 +347,7 @@ class Edge:
         """As an INVITE would be answered, without its session (RFC 3261 section 11.2)."""
         headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ""), ("User-Agent", self.settings.user_agent))
         status = 503 if self.draining else 200
-        self.respond(key, make_response(request, status, to_tag=_new_tag(), headers=headers))
+        self.respond(key, make_response(request, status, to_tag=self.randomness.tag(), headers=headers))
 
     def _invite(self, key: ServerKey, request: Request, flow: Flow) -> None:
         if self.draining or len(self._calls) >= self.settings.max_calls:
@@ -383,7 +386,7 @@ class Edge:
     # --- calls -------------------------------------------------------------------------------------------------
 
     def _start_call(self, invite: IncomingInvite) -> None:
-        call_id = f"{int(self.unix_s())}.{secrets.token_hex(5)}"
+        call_id = f"{int(self.unix_s())}.{self.randomness.octets(5).hex()}"
         process = self.new_process(call_id)
         runner = self.adopt(process)
         self._own(invite.key, runner)
@@ -435,6 +438,9 @@ class Edge:
         else:
             runner.feed(lambda process: process.media_silent(notice.tag))
 
+    def _new_branch(self) -> str:
+        return BRANCH_COOKIE + self.randomness.tag()
+
     def _new_channel(self, name: str) -> str:
         self._channels += 1
         return f"SIP/{name}-{self._channels:08x}"
@@ -442,15 +448,3 @@ class Edge:
 
 def _now() -> float:
     return time.monotonic()
-
-
-def _new_tag() -> str:
-    return secrets.token_hex(8)
-
-
-def _new_branch() -> str:
-    return BRANCH_COOKIE + secrets.token_hex(8)
-
-
-def _new_call_id() -> str:
-    return secrets.token_hex(12)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from services.core.address import is_ip
@@ -14,6 +12,7 @@ from services.core.sip.message import Request, make_response
 from services.core.sip.transaction import ServerKey
 from services.registrar import Register, Registrar, Rules, read_register
 from services.sip_edge.admission import Admission, Refused
+from services.sip_edge.randomness import Randomness
 
 if TYPE_CHECKING:
     from services.sip_edge.edge import Edge
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
 class Registrations:
     """Takes REGISTERs for the phones of sip.conf. The address of record of a phone is its section's name."""
 
-    def __init__(self, edge: Edge, admission: Admission, new_tag: Callable[[], str]) -> None:
+    def __init__(self, edge: Edge, admission: Admission, randomness: Randomness) -> None:
         self._edge = edge
         self._settings: SipSettings = edge.settings
         self._registrar: Registrar = edge.registrar
         self._admission = admission
-        self._new_tag = new_tag
+        self._randomness = randomness
         self._rules: dict[int, Rules] = {}
 
     def register(self, key: ServerKey, request: Request, flow: Flow) -> None:
@@ -47,7 +46,7 @@ class Registrations:
             edge.respond(key, self._admission.answer(request, 403))
         else:
             # Read here, where a Contact that cannot be read is answered 400.
-            command = read_register(request, flow, secrets.token_hex(6))
+            command = read_register(request, flow, self._randomness.octets(6).hex())
             edge.spawn(self._register(key, request, command, who.peer))
 
     def _is_ours(self, host: str) -> bool:
@@ -59,7 +58,7 @@ class Registrations:
         outcome = await self._registrar.register(peer.name, command, self._rules_of(peer))
         self._edge.observer.registered(peer.name, outcome.result)
         response = make_response(
-            request, outcome.status, outcome.reason, to_tag=self._new_tag(), headers=outcome.headers
+            request, outcome.status, outcome.reason, to_tag=self._randomness.tag(), headers=outcome.headers
         )
         self._edge.respond(key, response)
 
