@@ -169,9 +169,10 @@ class Stream:
 
     def receive(self, timeout_s: float = PATIENCE_S) -> Message:
         """The next message. TimeoutError when none comes, EOFError at the end of the stream."""
-        self._buffer = self._buffer.lstrip(b"\r\n")
-        while b"\r\n\r\n" not in self._buffer:
+        # Answers to keep-alives may stand before it.
+        while b"\r\n\r\n" not in (head := self._buffer.lstrip(b"\r\n")):
             self._more(timeout_s)
+        self._buffer = head
         end = self._buffer.index(b"\r\n\r\n") + 4
         length = int(Message.read(self._buffer[:end]).get("Content-Length"))
         while len(self._buffer) < end + length:
@@ -435,7 +436,14 @@ class Phone:
                 return message
 
 
-def session(address: Address, *, direction: str = "sendrecv", connection: str | None = None, version: int = 1) -> bytes:
+def session(
+    address: Address,
+    *,
+    direction: str = "sendrecv",
+    connection: str | None = None,
+    version: int = 1,
+    media_port: int = 9170,
+) -> bytes:
     """A session description of a voice at `address`."""
     kind = "IP6" if address.family.name == "IP6" else "IP4"
     lines = [
@@ -444,7 +452,7 @@ def session(address: Address, *, direction: str = "sendrecv", connection: str | 
         "s=-",
         f"c=IN {kind} {connection or address.host}",
         "t=0 0",
-        f"m=audio {address.port} RTP/AVP 0 101",
+        f"m=audio {media_port} RTP/AVP 0 101",
         "a=rtpmap:0 PCMU/8000",
         "a=rtpmap:101 telephone-event/8000",
         "a=fmtp:101 0-16",
