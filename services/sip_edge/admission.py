@@ -111,6 +111,8 @@ class Admission:
             return self.answer(request, 406)
         if not request.body:
             return None
+        if (request.get("Content-Encoding") or "identity").lower() != "identity":
+            return self.answer(request, 415, ("Accept-Encoding", "identity"))
         if request.content_type != ACCEPT:
             return self.answer(request, 415, ("Accept", ACCEPT))
         try:

@@ -169,10 +169,10 @@ class Stream:
 
     def receive(self, timeout_s: float = PATIENCE_S) -> Message:
         """The next message. TimeoutError when none comes, EOFError at the end of the stream."""
-        self._buffer = self._buffer.lstrip(b"\r\n")
-        while b"\r\n\r\n" not in self._buffer:
+        while b"\r\n\r\n" not in (rest := self._buffer.lstrip(b"\r\n")):
             self._more(timeout_s)
-        end = self._buffer.index(b"\r\n\r\n") + 4
+        self._buffer = rest
+        end = rest.index(b"\r\n\r\n") + 4
         length = int(Message.read(self._buffer[:end]).get("Content-Length"))
         while len(self._buffer) < end + length:
             self._more(timeout_s)

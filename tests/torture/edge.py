@@ -169,12 +169,15 @@ def _answers(way: Udp | Stream, expected: str) -> str:
 
 
 def _next(way: Udp | Stream) -> Message:
+    """The next message, into which nobody has written a header of theirs (`X-Injected`)."""
     try:
-        return way.receive()
+        message = way.receive()
     except EOFError:
         raise AssertionError("the connection was closed") from None
     except TimeoutError:
         raise AssertionError("no answer") from None
+    assert not message.get("X-Injected"), message
+    return message
 
 
 def _silence(way: Stream, pbx: Address) -> str:

@@ -241,7 +241,7 @@ def parse_cseq(text: str) -> CSeq:
         method = method.strip(" ")
         if not is_token(method):
             raise bad("CSeq", "method")
-    return CSeq(parse_number(number, CSEQ_LIMIT - 1, "CSeq"), method)
+    return CSeq(parse_number(number.rstrip(WS), CSEQ_LIMIT - 1, "CSeq"), method)
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
