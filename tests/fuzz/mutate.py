@@ -20,7 +20,8 @@ _WORDS = tuple(
         *("sip:", "sips:", "tel:", "SIP/2.0", "Via: ", "v:", "Content-Length: ", "l:0", "Contact: *"),
         *("Route: <sip:a;lr>\r\n",),
         *(";lr", ";tag=", ";branch=z9hG4bK", ";rport", ";received=", ";maddr=", ";expires=", ";q="),
-        *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "v=0\r\n", "m=audio 0 RTP/AVP 0\r\n", "c=IN IP6 ::\r\n"),
+        *("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER"),
+        *("v=0\r\n", "m=audio 0 RTP/AVP 0\r\n", "c=IN IP6 ::\r\n"),
         *("a=rtcp:1", "a=sendonly", "IN IP4 ", "d", "e", "l", "i1e", "0:", "99999:", "{", "}", "null", "1e999"),
     )
 )  # fmt: skip

@@ -549,6 +549,8 @@ def parties() -> Iterator[Case]:
         ("an address that is none", "<sip:caller@[2001:db8::7::1]>;tag=odd{id}"),
     ):
         table.invite(f"From with {name}", "400", From=value)
+    for value in ("<sip:user@2001:db8::1>", "<sip:>", "<isbn:1>", "<sip:user@[fe80::1%25eth0]>"):
+        table.invite(f"To of {value}", "400", To=value)
     table.options("a To that names another dialog", "481", To="<sip:user@example.com>;tag=other")
     table.options("a To with a reference", "200", To="<sip:user@[2001:db8::1]>")
     table.options("a To of another scheme, which is not ours to read", "200", None, "400", To="<isbn:1>")
