@@ -19,7 +19,7 @@ from pathlib import Path
 
 from services.core.address import Address, Family
 from tests.support.inprocess import InProcessPbx, in_process_pbx, write_config
-from tests.support.rawsip import PATIENCE_S, Message, Stream, compose
+from tests.support.rawsip import PATIENCE_S, Message, Stream, Way, compose
 
 SENT_BY_PORT = 25060
 """Where the UDP messages of the files that do not ask for `rport` want their answers; no ephemeral port."""
@@ -190,7 +190,7 @@ def _silence(way: Stream, pbx: Address) -> str:
         return "waits"
 
 
-def probe(way: Udp | Stream, call_id: str) -> bytes:
+def probe(way: Way, call_id: str) -> bytes:
     """An OPTIONS that is answered 200."""
     rows = [
         ("Via", f"SIP/2.0/{way.transport.upper()} {way.local};branch=z9hG4bK{secrets.token_hex(8)};rport"),
