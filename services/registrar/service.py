@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
+from weakref import WeakValueDictionary
 
 from services.core.events.catalogue import ContactRefreshed, ContactUnbound, RegistrationEvent
 from services.core.events.codec import CodecError, codec_of
@@ -72,6 +74,8 @@ class Registrar:
         self._codec = codec_of(Bindings)
         self._known: dict[str, _Known] = {}
         self._expiries = Expiries()
+        # Within one process they wait for each other: of twenty that race for a version, ten would lose every time.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     # --- REGISTER ---
 
@@ -83,7 +87,11 @@ class Registrar:
         rules = rules or self.rules
         now = self._clock()
         try:
-            outcome = await self._register(aor, command, now, rules)
+            turn = self._turns.get(aor)
+            if turn is None:
+                turn = self._turns[aor] = asyncio.Lock()
+            async with turn:
+                outcome = await self._register(aor, command, now, rules)
         except StoreError as error:
             log.error("a registration of %r could not be kept: %s", aor, error)
             outcome = _refusal(_STORE_AWAY)

@@ -31,6 +31,7 @@ from services.core.sip.transaction import stateless_tag
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER"
 """Methods served outside dialogs."""
 ACCEPT = "application/sdp"
+_ACCEPTING_SDP = frozenset({ACCEPT, "application/*", "*/*"})
 _KNOWN_METHODS = frozenset(
     {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO", "MESSAGE", "SUBSCRIBE",
      "NOTIFY", "REFER", "PUBLISH"}
@@ -105,8 +106,13 @@ class Admission:
         _ = request.to, request.record_routes
         if request.contacts is STAR or not request.contacts:
             return self.answer(request, 400)
+        if not _accepts_sdp(request):
+            # All that an answer could hold (RFC 3261 section 20.1, RFC 4475 section 3.3.15).
+            return self.answer(request, 406)
         if not request.body:
             return None
+        if (request.get("Content-Encoding") or "identity").lower() != "identity":
+            return self.answer(request, 415, ("Accept-Encoding", "identity"))
         if request.content_type != ACCEPT:
             return self.answer(request, 415, ("Accept", ACCEPT))
         try:
@@ -181,6 +187,14 @@ class Admission:
     def answer(self, request: Request, status: int, *headers: tuple[str, str]) -> Response:
         """A response of ours outside any dialog."""
         return make_response(request, status, to_tag=stateless_tag(request), headers=headers)
+
+
+def _accepts_sdp(request: Request) -> bool:
+    """Whether a session description may be sent back; without an Accept that goes without saying."""
+    if not request.has("Accept"):
+        return True
+    types = {value.partition(";")[0].replace(" ", "").replace("\t", "").lower() for value in request.get_all("Accept")}
+    return not types.isdisjoint(_ACCEPTING_SDP)
 
 
 def _peers_by_address(settings: SipSettings) -> dict[tuple[str, int], Peer]:

@@ -345,6 +345,10 @@ class Edge:
 
     def _options(self, key: ServerKey, request: Request) -> None:
         """As an INVITE would be answered, without its session (RFC 3261 section 11.2)."""
+        refusal = self._admission.check_content(request)
+        if refusal is not None:
+            self.respond(key, refusal)
+            return
         headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ""), ("User-Agent", self.settings.user_agent))
         status = 503 if self.draining else 200
         self.respond(key, make_response(request, status, to_tag=self.randomness.tag(), headers=headers))

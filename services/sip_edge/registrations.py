@@ -36,6 +36,10 @@ class Registrations:
         if isinstance(who, Refused):
             edge.deny(key, request, who)
             return
+        if request.request_uri.user is not None:
+            # A registrar has no users of its own (RFC 3261 section 10.2).
+            edge.respond(key, self._admission.answer(request, 400))
+            return
         refusal = self._admission.check_content(request)
         if refusal is not None:
             edge.respond(key, refusal)

@@ -298,6 +298,13 @@ async def test_registrations_at_the_same_moment_are_both_kept(registrar: Registr
     assert numbers == list(range(1, 11))
 
 
+async def test_fifty_at_the_same_moment_take_turns_and_none_is_refused(registrar: Registrar) -> None:
+    phones = [register("<sip:one@h>", call_id=str(number)) for number in range(50)]
+    outcomes = await asyncio.gather(*[registrar.register("dev1", phone) for phone in phones])
+    assert [outcome.status for outcome in outcomes] == [200] * 50
+    assert len(registrar._turns) == 0
+
+
 async def test_memory_is_bounded(registrar: Registrar, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_module, "MAX_CACHED", 3)
     for number in range(10):

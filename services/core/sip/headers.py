@@ -145,11 +145,18 @@ def parse_via(text: str) -> Via:
 def salvage_via(text: str) -> Via | None:
     """The Via of a request that is going to be refused: parameters up to the first bad one. None if beyond repair."""
     try:
-        transport, sent_by, tail, _ = _cut_via(text)
+        transport, sent_by, tail, _ = _cut_via(_in_our_version(text))
         host, port = _parse_sent_by(sent_by)
     except SipError:
         return None
     return Via(transport, host, port, _readable_params(tail) if tail else ())
+
+
+def _in_our_version(text: str) -> str:
+    """A Via of another version as one of ours: whoever speaks it is told 505 (RFC 4475 3.1.2.16)."""
+    name, _, rest = text.partition("/")
+    _, slash, rest = rest.partition("/")
+    return f"SIP/2.0/{rest.lstrip(WS)}" if slash and name.strip(WS).upper() == "SIP" else text
 
 
 def _readable_params(text: str) -> Params:
@@ -234,7 +241,7 @@ def parse_cseq(text: str) -> CSeq:
         method = method.strip(" ")
         if not is_token(method):
             raise bad("CSeq", "method")
-    return CSeq(parse_number(number, CSEQ_LIMIT - 1, "CSeq"), method)
+    return CSeq(parse_number(number.rstrip(WS), CSEQ_LIMIT - 1, "CSeq"), method)
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ def _is_version(text: str) -> bool:
     """Whether this is a SIP-Version, of whatever number (RFC 3261 25.1)."""
     name, _, number = text.partition("/")
     major, dot, minor = number.partition(".")
-    return name.lower() == "sip" and dot == "." and major.isdecimal() and minor.isdecimal()
+    return name.lower() == "sip" and dot == "." and text.isascii() and major.isdigit() and minor.isdigit()
 
 
 def _read_status_line(line: str) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -116,6 +117,8 @@ def _checked(value: Any, depth: int, *, raw: bool) -> Any:
         return bencode.encode_text(value) if raw else value
     if isinstance(value, int) and abs(value) >= 10**bencode.MAX_INTEGER_DIGITS:
         raise NgError("integer too large")
+    if isinstance(value, float) and math.isinf(value):
+        raise NgError("number too large")  # 1e999: what JSON has and a float has not
     if isinstance(value, (dict, list)):
         if depth == 0:
             raise NgError("JSON nested too deep")

@@ -122,3 +122,9 @@ def test_any_json_is_a_message_or_an_ng_error(message: dict[str, Any]) -> None:
     except NgError:
         return
     assert envelope.message.keys() == message.keys()
+
+
+def test_a_number_beyond_all_numbers_is_refused() -> None:
+    """`1e999` is JSON, and infinity to a float; nobody who adds packets up may meet it."""
+    with pytest.raises(NgError):
+        Envelope.decode(b'c {"totals": {"RTP": {"packets": 1e999}}}')
