@@ -334,7 +334,7 @@ def test_users_who_do_not_exist_are_limited_like_those_who_do(name: str) -> None
 
 
 def tables(guard: Guard) -> list[int]:
-    return [len(table) for table in (guard._sources, guard._bans, guard._users, guard._keys)]  # type: ignore[arg-type]
+    return [len(table) for table in (guard._sources, guard._bans, guard._users, guard._keys)]
 
 
 def test_forged_sources_and_users_fill_no_memory() -> None:

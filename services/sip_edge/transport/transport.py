@@ -277,19 +277,22 @@ class SipTransport:
 
     # --- receiving ---------------------------------------------------------------------------------------------------
 
-    def _receive_datagram(self, data: bytes, flow: Flow) -> None:
+    def _receive_datagram(self, data: bytes, flow: Flow) -> bool:
+        """False when it is dropped unread."""
         self.stats["udp_received"] += 1
         first = data[:1]
         if not first.isalpha():
             if KEEP_ALIVE.issuperset(data):
                 self.stats["keepalives"] += 1
-                return
+                return False
             if first < b"\x04":
                 # STUN and DTLS share the port with SIP by their first octet (RFC 5626 8, RFC 7983); we speak neither.
                 self.stats["not_sip"] += 1
-                return
-        if self._passes(flow):
-            self._receive(data, flow, stream=False)
+                return False
+        if not self._passes(flow):
+            return False
+        self._receive(data, flow, stream=False)
+        return True
 
     def _receive_frame(self, data: bytes, flow: Flow) -> None:
         self.stats["tcp_received"] += 1
