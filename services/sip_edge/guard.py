@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.core.address import is_link_local, unmap
@@ -229,11 +229,6 @@ class Guard:
             known.ban_until = 0.0
             self._forgive(known, now)
         return ban is not None and ban.until_s > now
-
-    def restore(self, bans: Iterable[Ban]) -> None:
-        """Bans of an earlier life, oldest first; before anything else is asked."""
-        for ban in bans:
-            self._keep(ban)
 
     def _count(self, host: str, source: _Source, reason: Reason, now: float) -> None:
         limit = self._limits[reason]

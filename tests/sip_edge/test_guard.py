@@ -275,15 +275,6 @@ def test_a_ban_can_be_lifted_by_any_address_of_its_source() -> None:
     assert watched.told[-1].count == 1, "it is forgotten, too"
 
 
-def test_bans_of_an_earlier_life_hold() -> None:
-    watched = Watched()
-    watched.fails(STRANGER, 21)
-    again = Guard(settings())
-    again.restore(watched.guard.bans(watched.now))
-    assert again.admit(STRANGER, watched.now) is Drop.BANNED
-    assert again.admit(STRANGER, watched.now + 301) is None
-
-
 def test_a_limit_of_zero_is_none() -> None:
     watched = Watched(max_failures=0, max_unknown=0, max_malformed=0, max_scans=0, rate=0)
     watched.fails(STRANGER, 500)

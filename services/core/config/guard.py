@@ -132,8 +132,8 @@ LAGTIME = Setting(
 GUARD = Table(
     file="pbx",
     section="guard",
-    intro="Against floods, guessers and scanners. Each ban is one line of the log, which fail2ban can read: "
-    "`banned  address=203.0.113.7 reason=scanner ...`. All tables have fixed sizes: what is oldest is forgotten.",
+    intro="Against floods, guessers and scanners. Each ban is one line of the log, for fail2ban and the like: "
+    "`banned  address=203.0.113.7 reason=scanner ...`, or the same fields in this order as JSON. All tables have fixed sizes: what is oldest is forgotten.",
     settings=(
         *(ENABLE, ALLOW, RATE, BURST, USERRATE, FINDTIME, MAXFAILURES, MAXUNKNOWN, MAXMALFORMED, MAXSCANS, SCANNER),
         *(BANTIME, MAXBANTIME, MAXLAG, LAGTIME),
