@@ -133,7 +133,8 @@ GUARD = Table(
     file="pbx",
     section="guard",
     intro="Against floods, guessers and scanners. Each ban is one line of the log, for fail2ban and the like: "
-    "`banned  address=203.0.113.7 reason=scanner ...`, or the same fields in this order as JSON. All tables have fixed sizes: what is oldest is forgotten.",
+    "`banned  address=203.0.113.7 reason=scanner ...`, or the same fields in this order as JSON. All tables have fixed "
+    "sizes: what is oldest is forgotten.",
     settings=(
         *(ENABLE, ALLOW, RATE, BURST, USERRATE, FINDTIME, MAXFAILURES, MAXUNKNOWN, MAXMALFORMED, MAXSCANS, SCANNER),
         *(BANTIME, MAXBANTIME, MAXLAG, LAGTIME),
