@@ -25,7 +25,7 @@ from services.core.daemon import complain
 from services.core.embedded import embedded_stores, only_one
 from services.core.eventlog.daemon import forwarding
 from services.core.lifecycle import Stopping, in_background
-from services.core.metrics import Pulled, metrics_served, new_registry, udp_drops
+from services.core.metrics import Pulled, lag_measured, metrics_served, new_registry, udp_drops
 from services.dialplan import Program, load
 from services.dialplan.daemon import Publisher, samples_of
 from services.media.api import MediaControl
@@ -66,6 +66,7 @@ async def composed(
     registry, started = new_registry(), asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(only_one(settings.pbx.data_directory, "edge"))
+        lag = stack.enter_context(lag_measured())
         stores = await stack.enter_async_context(embedded_stores(settings.pbx))
         metrics = await stack.enter_async_context(
             metrics_served(
@@ -73,6 +74,7 @@ async def composed(
                 settings.pbx.metrics,
                 settings.pbx.metrics_origin,
                 lambda: started.is_set() and not stopping.draining,
+                lag,
             )
         )
         await stack.enter_async_context(forwarding(stores.store, stores.log, registry, stopping))
@@ -89,6 +91,7 @@ async def composed(
             program=program,
             media=media,
             registry=registry,
+            lag=lag,
         )
         edge = await stack.enter_async_context(running)
         drops["sip"] = lambda: edge.transport.receive_drops

@@ -27,6 +27,7 @@ from services.core.sip.flow import Flow
 from services.core.sip.headers import STAR
 from services.core.sip.message import Request, Response, make_response
 from services.core.sip.transaction import stateless_tag
+from services.sip_edge.guard import Guard
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER"
 """Methods served outside dialogs."""
@@ -73,8 +74,9 @@ class Refused:
 class Admission:
     """Recognises phones and trunks by their digest or their address."""
 
-    def __init__(self, settings: SipSettings, digest: DigestServer) -> None:
+    def __init__(self, settings: SipSettings, digest: DigestServer, guard: Guard) -> None:
         self._settings = settings
+        self._guard = guard
         self._digest = digest
         self._by_address = _peers_by_address(settings)
 
@@ -135,6 +137,7 @@ class Admission:
                 (unmap(flow.remote.host), 0)
             )
             if trunk is not None and (trunk.insecure_invite or trunk.open):
+                self._guard.succeeded(flow.remote.host, trunk.name, now_s)
                 return self._within_acl(request, flow, trunk)
         if peer is None and self._settings.allow_guest and not request.has("Authorization"):
             return Guest()
@@ -146,18 +149,30 @@ class Admission:
         peer = self._peer(claimed)
         if peer is not None and peer.open and peer.dynamic:
             return self._within_acl(request, flow, peer)
+        guard, source = self._guard, flow.remote.host
+
+        def secret(user: str) -> Secret | None:
+            # A password that is not looked at fails as that of an unknown user does: the same work, the same answer.
+            return self._secret(user) if guard.may_try(source, user, now_s) else None
+
         result = self._digest.check(
-            request.rows("Authorization"), request.method, self._secret, now_s, request_uri=request.uri
+            request.rows("Authorization"), request.method, secret, now_s, request_uri=request.uri
         )
         match result:
             case Missing():
+                if peer is None:
+                    guard.unknown(source, claimed, now_s)
                 return Refused(self._challenge(request, now_s), Denied.MISSING)
             case Stale():
                 return Refused(self._challenge(request, now_s, stale=True), Denied.STALE)
-            case Failed(fault=fault):
+            case Failed(user=tried, fault=fault):
+                guard.failed(source, tried, now_s)
+                if self._peer(tried) is None:
+                    guard.unknown(source, tried, now_s)
                 return Refused(self._challenge(request, now_s), Denied.FAILED, fault.value)
             case Authenticated(user=user):
                 known = self._settings.peers[user]
+                guard.succeeded(source, user, now_s)
                 if must_register and user != claimed:
                     # A phone may only register its own address of record (RFC 3261 section 10.3 step 3).
                     return Refused(self.answer(request, 403), Denied.FAILED, "other AOR")

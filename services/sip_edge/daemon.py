@@ -16,7 +16,7 @@ from services.core.config import Settings
 from services.core.embedded import Stores, embedded_stores, only_one, shared_key
 from services.core.eventlog.daemon import forwarding
 from services.core.lifecycle import Drained, StartError, Stopping, drain, in_background
-from services.core.metrics import metrics_served, new_registry, udp_drops
+from services.core.metrics import LoopLag, lag_measured, metrics_served, new_registry, udp_drops
 from services.dialplan import Program, load
 from services.dialplan.daemon import follow, published_version
 from services.media.api import MediaControl, NgMedia
@@ -25,6 +25,7 @@ from services.registrar import Registrar
 from services.registrar.daemon import metrics_of, new_registrar
 from services.sip_edge.call.process import CallSettings
 from services.sip_edge.edge import Edge
+from services.sip_edge.guard import Guard
 from services.sip_edge.metrics import EdgeMetrics
 from services.sip_edge.probes import KEY_FILE, with_probe_context, with_probes
 from services.sip_edge.transport import BindError
@@ -56,6 +57,7 @@ async def edge_running(
     program: Program,
     media: MediaControl,
     registry: CollectorRegistry,
+    lag: LoopLag,
 ) -> AsyncIterator[Edge]:
     """An edge that listens while the body runs. Raises StartError for a taken port."""
     metrics = EdgeMetrics(registry)
@@ -71,8 +73,10 @@ async def edge_running(
         digest_key=secrets.token_bytes(32),
         observer=metrics,
         call_settings=CallSettings(user_agent=settings.sip.user_agent, timezone=settings.pbx.timezone),
+        guard=Guard(settings.pbx.guard),
     )
     metrics.watch(edge)
+    lag.watchers.append(edge.door.note_lag)
     try:
         try:
             await edge.start()
@@ -105,10 +109,10 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
     def ready() -> bool:
         return started.is_set() and not stopping.draining
 
-    with only_one(settings.pbx.data_directory, "edge"):
+    with only_one(settings.pbx.data_directory, "edge"), lag_measured() as lag:
         async with (
             embedded_stores(settings.pbx) as stores,
-            metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin, ready),
+            metrics_served(registry, settings.pbx.metrics, settings.pbx.metrics_origin, ready, lag),
             forwarding(stores.store, stores.log, registry, stopping),
             remote_media(workers) as media,
         ):
@@ -116,7 +120,7 @@ async def serve(settings: Settings, stopping: Stopping) -> None:
             await registrar.start()
             registry.register(metrics_of(registrar))
             running = edge_running(
-                settings, stores=stores, registrar=registrar, program=program, media=media, registry=registry
+                settings, stores=stores, registrar=registrar, program=program, media=media, registry=registry, lag=lag
             )
             known = await published_version(stores.store)
             async with (

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from services.core.address import Address
+from services.core.config.guard import default_guard
 from services.core.config.sip import ListenerSettings, SipSettings
 from services.core.events.catalogue import Event
 from services.core.sip.digest import BOTH, ONLY_MD5, DigestServer
@@ -46,6 +47,8 @@ from services.registrar import Registrar
 from services.sip_edge.admission import ACCEPT, ALLOW, Admission, Admitted, Refused
 from services.sip_edge.call.party import IncomingInvite
 from services.sip_edge.call.process import CallProcess, CallSettings, Surroundings
+from services.sip_edge.door import Door
+from services.sip_edge.guard import Guard
 from services.sip_edge.locator import Locator, reopen_at
 from services.sip_edge.observer import Observer
 from services.sip_edge.randomness import Randomness
@@ -78,6 +81,7 @@ class Edge:
         transport: SipTransport | None = None,
         unix_s: Callable[[], float] = time.time,
         call_settings: CallSettings | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -86,6 +90,7 @@ class Edge:
         self.media = media
         self.unix_s = unix_s
         self.observer = observer or Observer()
+        self.door = Door(guard or Guard(default_guard()), unix_s, self._dropped)
         self.randomness = Randomness()
         timers = Timers(t1_s=settings.timer_t1_s)
         self._soonest_s = timers.soonest_s
@@ -95,6 +100,7 @@ class Edge:
             on_error=self._malformed,
             on_closed=self._flow_closed,
             limits=TransportLimits(connections=settings.max_connections, idle_s=settings.tcp_idle_s),
+            screen=self.door.lets_in,
         )
         self.locator = Locator(settings, registrar, self.transport, self._new_channel)
         self.draining = False
@@ -107,7 +113,7 @@ class Edge:
         # A phone kept as an MD5 hash cannot answer SHA-256, and which phone is kept how must not show.
         algorithms = ONLY_MD5 if any(peer.md5secret for peer in settings.peers.values()) else BOTH
         digest = DigestServer(settings.realm, digest_key, algorithms=algorithms, random_bytes=self.randomness.octets)
-        self._admission = Admission(settings, digest)
+        self._admission = Admission(settings, digest, self.door.guard)
         self._registrations = Registrations(self, self._admission, self.randomness)
         self._calls: dict[str, CallRunner] = {}
         self._dialogs: dict[tuple[str, str], tuple[CallRunner, str]] = {}
@@ -181,13 +187,18 @@ class Edge:
 
     # --- transport ---------------------------------------------------------------------------------------------
 
+    def _dropped(self, reason: str) -> None:
+        self.observer.dropped(reason)
+
     def _message(self, message: Request | Response, flow: Flow) -> None:
         self.observer.received(message, flow)
-        self.work(self.layer.receive(message, flow, _now()))
+        if self.door.lets_through(message, flow):
+            self.work(self.layer.receive(message, flow, _now()))
 
     def _malformed(self, error: SipError, _data: bytes, flow: Flow) -> None:
         """A message that cannot be taken: counted, and answered once when it can be."""
         self.observer.malformed(error, flow)
+        self.door.malformed(flow)
         if isinstance(error.message, Request) and error.message.method != "ACK":
             self.work(self.layer.answer_statelessly(error.message, flow, error.status, error.reason))
 
@@ -350,11 +361,11 @@ class Edge:
             self.respond(key, refusal)
             return
         headers = (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", ""), ("User-Agent", self.settings.user_agent))
-        status = 503 if self.draining else 200
+        status = 503 if self.draining or self.door.closed else 200
         self.respond(key, make_response(request, status, to_tag=self.randomness.tag(), headers=headers))
 
     def _invite(self, key: ServerKey, request: Request, flow: Flow) -> None:
-        if self.draining or len(self._calls) >= self.settings.max_calls:
+        if self.draining or self.door.closed or len(self._calls) >= self.settings.max_calls:
             self.observer.rejected(request, "draining" if self.draining else "overload")
             self._turn_away(key, self._admission.answer(request, 503, ("Retry-After", str(_RETRY_AFTER_S))))
             return
@@ -417,6 +428,8 @@ class Edge:
 
     def observe(self, runner: CallRunner, events: tuple[Event, ...]) -> None:
         self.observer.events(runner.process.state, events)
+        if self.settings.allow_guest:
+            self.door.look_at_guests(runner.process.state, events)
 
     def forget(self, runner: CallRunner, requests: Iterable[ClientKey]) -> None:
         """A call is over. Its transactions linger, but it need not be kept for them: it listens no more."""

@@ -65,7 +65,12 @@ class EdgeMetrics(Observer):
         self._requests = Counts("pbx_sip_requests", "SIP requests, retransmissions included.", message)
         self._responses = Counts("pbx_sip_responses", "SIP responses to a method.", ("method", "code", "direction"))
         self._unreadable = Counts("pbx_sip_parse_errors", "Messages that could not be read.", ("reason",))
-        self._rejected = Counts("pbx_sip_rejected", "Requests turned away before authentication.", ("reason",))
+        self._rejected = Counts(
+            "pbx_sip_rejected",
+            "Requests turned away before authentication, and messages dropped unread (`banned`, `rate`) or without "
+            "an answer (`scanner`).",
+            ("reason",),
+        )
         self._denied = Counts("pbx_auth_failures", "Requests refused by password or access list.", ("reason",))
         self._challenged = Counts("pbx_auth_challenges", "Requests without a password, asked for one.", ())
         self._attempts = Counts("pbx_call_attempts", "Calls begun.", ("family", "transport"))
@@ -136,6 +141,9 @@ class EdgeMetrics(Observer):
     def rejected(self, request: Request, reason: str) -> None:
         self._rejected.add(reason)
 
+    def dropped(self, reason: str) -> None:
+        self._rejected.add(reason)
+
     def denied(self, request: Request, reason: str, detail: str) -> None:
         if reason == FIRST_CHALLENGE:
             self._challenged.add()
@@ -194,6 +202,10 @@ class EdgeMetrics(Observer):
             "pbx_drain_remaining_calls",
             "Calls that draining waits for.",
             {"": edge.calls_active if edge.draining else 0},
+        )
+        yield gauge("pbx_banned_sources", "Addresses and /64 networks that are banned.", {"": edge.door.banned_sources})
+        yield gauge(
+            "pbx_overloaded", "1 while new calls are refused because the process is late.", {"": int(edge.door.closed)}
         )
         layer, transport = edge.layer.stats, edge.transport.stats
         again = layer["retransmissions"]

@@ -30,6 +30,9 @@ class Observer:
     def rejected(self, request: Request, reason: str) -> None:
         """A request was turned away before anybody asked who sent it."""
 
+    def dropped(self, reason: str) -> None:
+        """A message was dropped without an answer: its source is banned or sends too much, or it is a scanner's."""
+
     def denied(self, request: Request, reason: str, detail: str) -> None:
         """Authentication or an access list said no (`missing` is the usual first challenge)."""
 

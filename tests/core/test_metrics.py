@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from prometheus_client.metrics_core import Metric
 from services.core.address import Address
 from services.core.lifecycle import StartError
 from services.core.metrics import (
+    LAG_INTERVAL_S,
     Counts,
     Distribution,
     Pulled,
     counter,
     document,
     gauge,
+    lag_measured,
     metrics_served,
     new_registry,
     udp_drops,
@@ -143,3 +146,26 @@ def test_every_metric_has_one_declaration_and_the_name_it_should() -> None:
         "pbx_outbox_depth",
     ):
         assert name in names
+
+
+async def test_who_watches_the_loop_hears_how_late_it_is() -> None:
+    heard: asyncio.Queue[tuple[float, float]] = asyncio.Queue()
+    with lag_measured() as lag:
+        lag.watchers.append(lambda lag_s, now: heard.put_nowait((lag_s, now)))
+        time.sleep(LAG_INTERVAL_S + 0.1)  # noqa: ASYNC251 - the loop is to be late
+        lag_s, now = await asyncio.wait_for(heard.get(), 5)
+        assert lag_s > 0.09
+        assert now <= asyncio.get_running_loop().time()
+        (family,) = lag.collect()
+        assert family.samples[0].value >= lag_s
+
+
+async def test_the_lag_that_is_measured_already_is_the_one_that_is_served() -> None:
+    registry = new_registry()
+    with lag_measured() as lag:
+        async with metrics_served(registry, Address("127.0.0.1", 0), "pbx.conf:2", lag=lag):
+            time.sleep(LAG_INTERVAL_S + 0.1)  # noqa: ASYNC251 - as above
+            late = asyncio.Event()
+            lag.watchers.append(lambda *_: late.set())
+            await asyncio.wait_for(late.wait(), 5)
+            assert (registry.get_sample_value("pbx_event_loop_lag_seconds") or 0) > 0.09

@@ -20,6 +20,7 @@ from services.registrar import Registrar
 from services.sip_edge.call.process import CallSettings
 from services.sip_edge.call.state import CallState
 from services.sip_edge.edge import Edge
+from services.sip_edge.guard import Guard
 from services.sip_edge.observer import Observer
 
 SIP_CONF = """
@@ -138,6 +139,7 @@ async def in_process_pbx(folder: Path, *, call_settings: CallSettings | None = N
         digest_key=b"k" * 32,
         observer=recorder,
         call_settings=call_settings,
+        guard=Guard(settings.pbx.guard),
     )
     try:
         await edge.start()

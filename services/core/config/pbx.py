@@ -10,6 +10,7 @@ from pathlib import Path
 from services.core.address import Address
 from services.core.config import values
 from services.core.config.conf import Section
+from services.core.config.guard import GUARD, GuardSettings, read_guard
 from services.core.config.table import BadValue, Findings, Setting, Table, Values, by_name
 
 METRICS_BIND = Setting(
@@ -90,7 +91,7 @@ CLUSTER = Table(
     file="pbx", section="cluster", intro="What this process is called.", settings=(CLUSTER_SITE, CLUSTER_NODE)
 )
 
-TABLES = (METRICS, LOG, DATA, SHUTDOWN, MEDIA, DIALPLAN, CLUSTER)
+TABLES = (METRICS, LOG, DATA, SHUTDOWN, MEDIA, DIALPLAN, CLUSTER, GUARD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +111,7 @@ class PbxSettings:
     """IANA name; the dialplan's times."""
     site: str
     node: str
+    guard: GuardSettings
 
 
 def read_pbx(sections: Sequence[Section], directory: Path, env: Mapping[str, str], findings: Findings) -> PbxSettings:
@@ -136,6 +138,7 @@ def read_pbx(sections: Sequence[Section], directory: Path, env: Mapping[str, str
         timezone=tables["dialplan"].optional(DIALPLAN_TIMEZONE) or machines_timezone(env),
         site=tables["cluster"].get(CLUSTER_SITE),
         node=tables["cluster"].optional(CLUSTER_NODE) or os.uname().nodename,
+        guard=read_guard(tables["guard"]),
     )
 
 

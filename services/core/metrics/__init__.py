@@ -142,9 +142,11 @@ def udp_drops(kinds: Mapping[str, Callable[[], int]]) -> Pulled:
 
 
 class LoopLag:
-    """How late the event loop comes: the worst since the last look."""
+    """How late the event loop comes, for whoever wants to hear of it; for metrics, the worst since the last look."""
 
     def __init__(self) -> None:
+        self.watchers: list[Callable[[float, float], None]] = []
+        """Told the lag and the loop's time, both in seconds, at every look."""
         self._loop = asyncio.get_running_loop()
         self._worst = 0.0
         self._timer = self._arm()
@@ -162,8 +164,21 @@ class LoopLag:
         return self._loop.call_at(due, self._look, due)
 
     def _look(self, due: float) -> None:
-        self._worst = max(self._worst, self._loop.time() - due)
+        now = self._loop.time()
+        self._worst = max(self._worst, now - due)
+        for watcher in self.watchers:
+            watcher(now - due, now)
         self._timer = self._arm()
+
+
+@contextlib.contextmanager
+def lag_measured() -> Iterator[LoopLag]:
+    """The loop's lag is measured while the body runs."""
+    lag = LoopLag()
+    try:
+        yield lag
+    finally:
+        lag.close()
 
 
 def new_registry() -> CollectorRegistry:
@@ -176,19 +191,24 @@ def new_registry() -> CollectorRegistry:
 
 @contextlib.asynccontextmanager
 async def metrics_served(
-    registry: CollectorRegistry, address: Address | None, origin: str, ready: Callable[[], bool] = lambda: True
+    registry: CollectorRegistry,
+    address: Address | None,
+    origin: str,
+    ready: Callable[[], bool] = lambda: True,
+    lag: LoopLag | None = None,
 ) -> AsyncIterator[Address | None]:
     """Serve /metrics while the body runs; yields the address as bound, None when it is switched off.
 
-    /readyz is 200 while `ready` says so, else 503; /healthz is 200 whenever the event loop comes to it.
+    /readyz is 200 while `ready` says so, else 503; /healthz is 200 whenever the event loop comes to it. `lag` is what
+    is measured already; without it the loop's lag is measured here.
 
     Raises StartError, naming `origin` (`pbx.conf:3`), for a taken port.
     """
     if address is None:
         yield None
         return
-    lag = LoopLag()
-    registry.register(Pulled(lag.collect))
+    measured = lag or LoopLag()
+    registry.register(Pulled(measured.collect))
     application = web.Application(client_max_size=1024)
     application.router.add_get("/metrics", _answer(registry))
     application.router.add_get("/healthz", _answer_whether(lambda: True))
@@ -204,7 +224,8 @@ async def metrics_served(
             raise StartError(f"{origin}: metrics cannot be served on {address}: {reason}") from None
         yield Address.from_sockaddr(runner.addresses[0])
     finally:
-        lag.close()
+        if lag is None:
+            measured.close()
         await runner.cleanup()
 
 

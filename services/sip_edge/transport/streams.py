@@ -184,6 +184,7 @@ class Streams:
         receive: Callable[[bytes, Flow], None],
         refuse: Callable[[SipError, bytes, Flow], None],
         closed: Callable[[Flow], None],
+        screen: Callable[[Flow], bool],
         limits: TransportLimits,
         stats: dict[str, int],
     ) -> None:
@@ -193,6 +194,7 @@ class Streams:
         self.limits = limits
         self.stats = stats
         self._closed = closed
+        self._screen = screen
         self._servers: list[asyncio.Server] = []
         self._dialling: set[asyncio.Task[None]] = set()
         self._connections: dict[int, StreamConnection] = {}
@@ -269,6 +271,8 @@ class Streams:
         if connection.dialled is None:
             if self._per_listener.get(connection.listener, 0) >= self.limits.connections:
                 self.stats["tcp_refused"] += 1
+                return False
+            if not self._screen(connection.flow):
                 return False
             self.stats["tcp_accepted"] += 1
             self._register(connection, connection.flow.remote)

@@ -46,6 +46,7 @@ COUNTERS = (
     "parse_errors",
     "handler_errors",
     "unknown_flow",
+    "screened",
 )
 KEEP_ALIVE = frozenset(b"\r\n\0 ")
 """Octets that phones send by themselves to keep a NAT's mapping."""
@@ -70,7 +71,8 @@ class SipTransport:
     `on_message(message, flow)` gets each message, requests with `received` and `rport` filled in; `on_error(error,
     data, flow)` what could not be read (answer `error.message` if it is there); `on_closed(flow)` each connection that
     ended. They are plain functions and should not raise: what they raise is reported to the loop's exception handler
-    and counted, and the listener goes on. `stats` counts since the start, for metrics.
+    and counted, and the listener goes on. `screen(flow)` is asked before each message is read, and for each new
+    connection: False drops the datagram unread, or closes the connection. `stats` counts since the start, for metrics.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class SipTransport:
         on_closed: Callable[[Flow], None],
         *,
         limits: TransportLimits | None = None,
+        screen: Callable[[Flow], bool] | None = None,
     ) -> None:
         self.stats: dict[str, int] = dict.fromkeys(COUNTERS, 0)
+        self._screen = screen or _welcome
         self._on_message = on_message
         self._on_error = on_error
         self._on_closed = on_closed
@@ -93,6 +97,7 @@ class SipTransport:
             receive=self._receive_frame,
             refuse=self._refuse,
             closed=self._report_closed,
+            screen=self._passes,
             limits=self._limits,
             stats=self.stats,
         )
@@ -272,22 +277,35 @@ class SipTransport:
 
     # --- receiving ---------------------------------------------------------------------------------------------------
 
-    def _receive_datagram(self, data: bytes, flow: Flow) -> None:
+    def _receive_datagram(self, data: bytes, flow: Flow) -> bool:
+        """False when it is dropped unread."""
         self.stats["udp_received"] += 1
         first = data[:1]
         if not first.isalpha():
             if KEEP_ALIVE.issuperset(data):
                 self.stats["keepalives"] += 1
-                return
+                return False
             if first < b"\x04":
                 # STUN and DTLS share the port with SIP by their first octet (RFC 5626 8, RFC 7983); we speak neither.
                 self.stats["not_sip"] += 1
-                return
+                return False
+        if not self._passes(flow):
+            return False
         self._receive(data, flow, stream=False)
+        return True
 
     def _receive_frame(self, data: bytes, flow: Flow) -> None:
         self.stats["tcp_received"] += 1
-        self._receive(data, flow, stream=True)
+        if self._passes(flow):
+            self._receive(data, flow, stream=True)
+        elif (connection := self._streams.by_number(flow.id)) is not None:
+            connection.abort()
+
+    def _passes(self, flow: Flow) -> bool:
+        if self._screen(flow):
+            return True
+        self.stats["screened"] += 1
+        return False
 
     def _receive(self, data: bytes, flow: Flow, *, stream: bool) -> None:
         """Read a message and hand it up. Whatever is wrong with it, or with who gets it, ends here."""
@@ -329,6 +347,10 @@ def note_source(request: Request, flow: Flow) -> None:
     noted = via.with_source(flow.remote.host, flow.remote.port)
     if noted is not via:
         request.top_via = noted
+
+
+def _welcome(_flow: Flow) -> bool:
+    return True
 
 
 def _wildcard(address: Address) -> str:

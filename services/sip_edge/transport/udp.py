@@ -20,7 +20,11 @@ from services.sip_edge.transport.sockets import (
     write_packet_info,
 )
 
-Receive = Callable[[bytes, Flow], None]
+Receive = Callable[[bytes, Flow], bool]
+"""Takes a datagram; False when it was dropped unread."""
+
+DROPPED_PER_TAKEN = 16
+"""A message costs at least so many times what it costs to drop one."""
 
 
 class UdpListener:
@@ -83,8 +87,13 @@ class UdpListener:
     # --- receiving ---------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Take what has arrived, a batch at most: the rest wakes us again after the others had their turn."""
-        for _ in range(self._limits.receive_batch):
+        """Take what has arrived, a batch at most: the rest wakes us again after the others had their turn.
+
+        What is dropped unread costs little and counts for little: in a flood the queue must be emptied faster than it
+        fills, or the kernel drops good and bad alike.
+        """
+        left = self._limits.receive_batch
+        for _ in range(left * DROPPED_PER_TAKEN):
             try:
                 data, peer = self._sock.recvfrom(MAX_MESSAGE_BYTES + 1)
             except BlockingIOError:
@@ -93,11 +102,15 @@ class UdpListener:
                 self._stats["udp_receive_failed"] += 1
                 return
             flow = self._flows.get(peer) or self._remember(peer, peer, self.address)
-            self._receive(data, flow)
+            if self._receive(data, flow):
+                left -= 1
+                if not left:
+                    return
 
     def _read_wildcard(self) -> None:
         """The same on a wildcard address, where each datagram says which of our addresses it came to."""
-        for _ in range(self._limits.receive_batch):
+        left = self._limits.receive_batch
+        for _ in range(left * DROPPED_PER_TAKEN):
             try:
                 data, items, _, peer = self._sock.recvmsg(MAX_MESSAGE_BYTES + 1, PACKET_INFO_SPACE)
             except BlockingIOError:
@@ -109,7 +122,10 @@ class UdpListener:
             flow = self._flows.get((peer, info))
             if flow is None:
                 flow = self._remember((peer, info), peer, self._arrived_at(items, peer))
-            self._receive(data, flow)
+            if self._receive(data, flow):
+                left -= 1
+                if not left:
+                    return
 
     def _remember(self, key: Any, peer: Any, local: Address) -> Flow:
         if len(self._flows) >= self._limits.udp_flows:

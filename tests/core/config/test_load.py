@@ -82,7 +82,7 @@ def test_unknown_sections_are_named(problems: Problems) -> None:
     assert problems(rtp="[genral]\n", pbx="[metrix]\n") == [
         "rtp.conf:1: [genral] is not a section of rtp.conf (use [general])",
         "pbx.conf:1: [metrix] is not a section of pbx.conf "
-        "(known are metrics, log, data, shutdown, media, dialplan, cluster)",
+        "(known are metrics, log, data, shutdown, media, dialplan, cluster, guard)",
     ]
 
 
