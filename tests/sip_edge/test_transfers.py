@@ -1,4 +1,4 @@
-"""Transfers over real sockets between our own agents: who is left hears whom it was handed on to."""
+"""Transfers, INFO and MESSAGE over real sockets between our own agents: who is left hears whom it was handed on to."""
 
 from __future__ import annotations
 
@@ -165,3 +165,19 @@ async def test_a_replaces_header_that_names_no_dialog_is_refused(
     agent = await phone(agents, pbx.agent("dev1", "one"))
     with pytest.raises(CallFailed, match=str(status)):
         await agent.call("2", headers=tuple(("Replaces", value) for value in replaces))
+
+
+async def test_digits_of_info_and_messages_reach_the_other_party(pbx: InProcessPbx, agents: list[UserAgent]) -> None:
+    dev1 = await phone(agents, pbx.agent("dev1", "one"))
+    dev2 = await phone(agents, pbx.agent("dev2", "two", family=Family.IP6, transport="tcp"))
+    call = await dev1.call("2")
+    party = await taken(dev2)
+    pressed = await call.request("INFO", sdp=b"Signal=5\r\nDuration=160\r\n", kind="application/dtmf-relay")
+    said = await call.request("MESSAGE", sdp="gr\u00fc\u00df dich".encode(), kind="text/plain;charset=utf-8")
+    assert (pressed.status, said.status) == (200, 200)
+    digit, message = [await asyncio.wait_for(party.told.get(), 2) for _ in range(2)]
+    assert (digit.method, digit.body) == ("INFO", b"Signal=5\r\nDuration=160\r\n")
+    assert (message.method, message.body.decode()) == ("MESSAGE", "gr\u00fc\u00df dich")
+    await call.hang_up()
+    await asyncio.wait_for(party.ended.wait(), 2)
+    await party.audio.close()

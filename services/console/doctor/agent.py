@@ -62,13 +62,15 @@ class AgentCall:
     told: asyncio.Queue[Request] = field(default_factory=asyncio.Queue)
     """NOTIFY, INFO and MESSAGE requests that came in the dialog."""
 
-    async def request(self, method: str, *, sdp: bytes = b"", headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    async def request(
+        self, method: str, *, sdp: bytes = b"", headers: tuple[tuple[str, str], ...] = (), kind: str = "application/sdp"
+    ) -> Response:
         """A request inside the dialog, and its final response."""
         via = self.agent.via(self.flow)
         contact = self.agent.contact if method == "INVITE" else None
         self.dialog, request = self.dialog.next_request(method, via=via, contact=contact, headers=headers)
         if sdp:
-            request.set_body(sdp, "application/sdp")
+            request.set_body(sdp, kind)
         response = await self.agent.exchange(request, self.flow)
         if method == "INVITE" and response.status < 300:
             ack = self.dialog.ack(request.cseq.number, via=self.agent.via(self.flow))

@@ -352,7 +352,7 @@ _REPORTED = dict.fromkeys(
     "tcpbindaddr": "TCP listens where UDP does: use bindaddr",
     "directmedia": _RELAYED,
     "canreinvite": _RELAYED,
-    "dtmfmode": "digits are taken as RFC 4733 events",
+    "dtmfmode": "digits are taken as RFC 4733 events and as INFO",
     "relaxdtmf": _BUILT_IN,
     "compactheaders": _BUILT_IN,
 }

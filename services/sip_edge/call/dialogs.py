@@ -21,7 +21,7 @@ from services.sip_edge.call.state import CALLER, LegPhase
 if TYPE_CHECKING:
     from services.sip_edge.call.process import CallProcess
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, INFO, MESSAGE"
 """Methods served inside a dialog."""
 
 SDP = "application/sdp"

@@ -9,8 +9,9 @@ the part whose business it is:
 
     caller.py         answers the caller's INVITE           applications.py   carries out what the dialplan says
     dial.py           rings callees until one answers       renegotiation.py  re-INVITEs: hold, resume, new addresses
-    ending.py         hangs up, accounts for media, forgets transfer.py      REFER: blind, and into another call
-    joining.py        Replaces: a dialog takes a leg's place    reoffer.py       re-INVITEs of our own
+    transfer.py       REFER: hands a party on               joining.py        Replaces: a dialog takes a leg's place
+    reoffer.py        re-INVITEs of our own                 passing.py        INFO and MESSAGE
+    ending.py         hangs up, accounts for media, forgets
 
 Nothing here looks at a clock, a socket or a random number: `Surroundings` has what must come from outside.
 """
@@ -57,6 +58,7 @@ from services.sip_edge.call.effects import (
 from services.sip_edge.call.ending import Ending
 from services.sip_edge.call.joining import Joining
 from services.sip_edge.call.party import Destination, IncomingInvite, Joined, JoinRequest, NotLocated, PhoneRules
+from services.sip_edge.call.passing import Passing
 from services.sip_edge.call.renegotiation import Renegotiation
 from services.sip_edge.call.reoffer import Reoffers
 from services.sip_edge.call.state import CallState, LegPhase, evolve, new_call
@@ -137,6 +139,7 @@ class CallProcess:
         self.reoffers = Reoffers(self)
         self.transfers = Transfers(self)
         self.joining = Joining(self)
+        self.passing = Passing(self)
         self._events: list[Event] = []
         self._effects: list[Effect] = []
         self._tokens = token
@@ -167,6 +170,10 @@ class CallProcess:
             self.renegotiation.offered(leg, key, request)
         elif request.method == "REFER":
             self.transfers.refer_arrived(leg, key, request)
+        elif request.method == "INFO":
+            self.passing.info_arrived(leg, key, request)
+        elif request.method == "MESSAGE":
+            self.passing.message_arrived(leg, key, request)
         elif request.method == "OPTIONS":
             self.effect(Respond(key, make_response(request, 200, headers=(("Allow", ALLOW),))))
         else:
@@ -364,7 +371,7 @@ class CallProcess:
         self._transactions.clear()
         self._timers.clear()
         del self.dialogs, self.caller, self.applications, self.renegotiation, self.ending
-        del self.reoffers, self.transfers, self.joining
+        del self.reoffers, self.transfers, self.joining, self.passing
 
     # --- inside ------------------------------------------------------------------------------------------------
 
