@@ -37,6 +37,7 @@ _KNOWN_METHODS = frozenset(
     {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO", "MESSAGE", "SUBSCRIBE",
      "NOTIFY", "REFER", "PUBLISH"}
 )  # fmt: skip
+_INVITE_EXTENSIONS = frozenset({"replaces"})
 _SERVED = frozenset({"INVITE", "OPTIONS", "REGISTER"})
 
 
@@ -98,7 +99,8 @@ class Admission:
 
     def check_content(self, request: Request) -> Response | None:
         """What of the request we cannot serve: extensions and bodies (RFC 3261 section 8.2.2.3, 8.2.3)."""
-        required = request.get_all("Require")
+        known = _INVITE_EXTENSIONS if request.method == "INVITE" else frozenset()
+        required = [option for option in request.get_all("Require") if option.lower() not in known]
         if required:
             return self.answer(request, 420, ("Unsupported", ", ".join(required)))
         return self._check_invite(request) if request.method == "INVITE" else None

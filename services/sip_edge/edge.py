@@ -44,8 +44,9 @@ from services.core.store.port import Store
 from services.dialplan.program import Program
 from services.media.api import MediaControl, Notice
 from services.registrar import Registrar
+from services.sip_edge import joins
 from services.sip_edge.admission import ACCEPT, ALLOW, Admission, Admitted, Refused
-from services.sip_edge.call.party import IncomingInvite
+from services.sip_edge.call.party import IncomingInvite, PhoneRules
 from services.sip_edge.call.process import CallProcess, CallSettings, Surroundings
 from services.sip_edge.door import Door
 from services.sip_edge.guard import Guard
@@ -108,7 +109,10 @@ class Edge:
         """Addresses that are open, ports as bound, and where they were asked for."""
         self._call_settings = call_settings or CallSettings(user_agent=settings.user_agent)
         self._surroundings = Surroundings(
-            new_tag=self.randomness.tag, new_sip_call_id=self.randomness.call_id, unix_s=unix_s
+            new_tag=self.randomness.tag,
+            new_sip_call_id=self.randomness.call_id,
+            unix_s=unix_s,
+            phone=self.phone_rules,
         )
         # A phone kept as an MD5 hash cannot answer SHA-256, and which phone is kept how must not show.
         algorithms = ONLY_MD5 if any(peer.md5secret for peer in settings.peers.values()) else BOTH
@@ -249,7 +253,8 @@ class Edge:
                     runner.feed(lambda process: process.ack_arrived(leg, request))
             case CancelArrived():
                 if known := self._invites.get(output.key):
-                    known.feed(CallProcess.cancelled)
+                    cancelled = output.key
+                    known.feed(lambda process: process.cancelled(cancelled))
             case TransactionFailed():
                 if owner := self._clients.get(output.key):
                     runner, token = owner
@@ -382,21 +387,25 @@ class Edge:
         caller = request.from_
         number = (peer.callerid_number if peer is not None else "") or caller.uri.user_unescaped or ""
         name = (peer.callerid_name if peer is not None else "") or caller.display
-        self._start_call(
-            IncomingInvite(
-                key=key,
-                request=request,
-                flow=flow,
-                advertised=self.transport.advertised(flow),
-                phone=phone,
-                codecs=peer.codecs if peer is not None else self.settings.allow,
-                context=peer.context if peer is not None else self.settings.context,
-                called=request.request_uri.user_unescaped or "s",
-                caller_name=name,
-                caller_number=number,
-                channel=self._new_channel(phone or flow.remote.host),
-            )
+        invite = IncomingInvite(
+            key=key,
+            request=request,
+            flow=flow,
+            advertised=self.transport.advertised(flow),
+            phone=phone,
+            codecs=peer.codecs if peer is not None else self.settings.allow,
+            context=peer.context if peer is not None else self.settings.context,
+            called=request.request_uri.user_unescaped or "s",
+            caller_name=name,
+            caller_number=number,
+            channel=self._new_channel(phone or flow.remote.host),
         )
+        if request.has("Replaces"):
+            runner = joins.replace(self, invite)
+            if runner is not None:
+                self._own(key, runner)
+        else:
+            self._start_call(invite)
 
     # --- calls -------------------------------------------------------------------------------------------------
 
@@ -426,6 +435,17 @@ class Edge:
         """Requests with this Call-ID and To tag are of `leg`."""
         self._dialogs[sip_call_id, local_tag] = (runner, leg)
 
+    def leg_at(self, sip_call_id: str, local_tag: str) -> tuple[CallRunner, str] | None:
+        """The call and leg of one of our dialogs."""
+        return self._dialogs.get((sip_call_id, local_tag))
+
+    def call(self, call_id: str) -> CallRunner | None:
+        return self._calls.get(call_id)
+
+    def phone_rules(self, name: str) -> PhoneRules:
+        """What sip.conf says of a phone, for calls."""
+        return joins.phone_rules(self.settings, name)
+
     def observe(self, runner: CallRunner, events: tuple[Event, ...]) -> None:
         self.observer.events(runner.process.state, events)
         if self.settings.allow_guest:
@@ -438,7 +458,9 @@ class Edge:
         for invite in runner.invites:
             self._invites.pop(invite, None)
         for leg in runner.process.state.legs.values():
-            self._dialogs.pop((leg.sip_call_id, leg.local_tag), None)
+            found = self._dialogs.get((leg.sip_call_id, leg.local_tag))
+            if found is not None and found[0] is runner:  # else the dialog goes on in another call
+                del self._dialogs[leg.sip_call_id, leg.local_tag]
         self._calls.pop(runner.call_id, None)
         if not self._calls:
             self._empty.set()

@@ -18,10 +18,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from services.core.events.catalogue import CallStarted, Event, LegInvited
+from services.core.events.catalogue import CallStarted, Event, LegInvited, LegJoined
 from services.core.sip.transaction import ClientKey, ServerKey
 from services.core.store.port import Change, Conflict, StoreError, Version
 from services.media.api import MediaError
+from services.sip_edge import joins
 from services.sip_edge.call import effects as fx
 from services.sip_edge.call.caller import APPLICATION
 from services.sip_edge.call.party import MediaFailed, NotLocated
@@ -148,8 +149,8 @@ class CallRunner:
         self._uncommitted += events
         self._noted_at += [self._edge.unix_s()] * len(events)
         for event in events:
-            if isinstance(event, CallStarted | LegInvited):
-                leg = event.leg if isinstance(event, LegInvited) else "a"
+            if isinstance(event, CallStarted | LegInvited) or (isinstance(event, LegJoined) and not event.from_call):
+                leg = "a" if isinstance(event, CallStarted) else event.leg
                 self._edge.index_dialog(event.sip_call_id, event.local_tag, self, leg)
         self._edge.observe(self, events)
         if self._background is None:
@@ -252,6 +253,10 @@ class CallRunner:
                 self._enqueue(partial(self._fetch, effect.token, effect.keys))
             case fx.PutValue():
                 self._enqueue(partial(self._put, effect))
+            case fx.Join():
+                joins.join(edge, self, effect)
+            case fx.JoinOver():
+                joins.join_over(edge, self, effect)
             case fx.WriteLog():
                 log.log(_LEVELS[effect.level.upper()], "call %s: %s", self.call_id, effect.text)
             case fx.Release():

@@ -238,7 +238,7 @@ def test_a_dialog_keeps_its_numbers_in_order_and_serves_what_it_can(lab: Lab, an
     late = anyhow.in_dialog("OPTIONS", told)
     assert anyhow.tell(anyhow.in_dialog("OPTIONS", told)).status == 200
     assert anyhow.tell(late).status == 500
-    refused = anyhow.tell(anyhow.in_dialog("MESSAGE", told))
+    refused = anyhow.tell(anyhow.in_dialog("SUBSCRIBE", told))
     assert (refused.status, "BYE" in refused.get("Allow")) == (405, True)
     assert anyhow.tell(anyhow.in_dialog("BYE", told)).status == 200
     story = lab.history.call(told.get("Call-ID"))

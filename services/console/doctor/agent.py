@@ -59,19 +59,33 @@ class AgentCall:
     early: list[int] = field(default_factory=list)
     """Provisional statuses seen before that."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    told: asyncio.Queue[Request] = field(default_factory=asyncio.Queue)
+    """NOTIFY, INFO and MESSAGE requests that came in the dialog."""
 
-    async def request(self, method: str, *, sdp: bytes = b"") -> Response:
+    async def request(
+        self, method: str, *, sdp: bytes = b"", headers: tuple[tuple[str, str], ...] = (), kind: str = "application/sdp"
+    ) -> Response:
         """A request inside the dialog, and its final response."""
         via = self.agent.via(self.flow)
         contact = self.agent.contact if method == "INVITE" else None
-        self.dialog, request = self.dialog.next_request(method, via=via, contact=contact)
+        self.dialog, request = self.dialog.next_request(method, via=via, contact=contact, headers=headers)
         if sdp:
-            request.set_body(sdp, "application/sdp")
+            request.set_body(sdp, kind)
         response = await self.agent.exchange(request, self.flow)
         if method == "INVITE" and response.status < 300:
             ack = self.dialog.ack(request.cseq.number, via=self.agent.via(self.flow))
             self.agent.send(ack.to_bytes(), self.flow)
         return response
+
+    async def refer(self, target: str) -> Response:
+        """Hand the other party on to a URI (RFC 3515)."""
+        return await self.request("REFER", headers=(("Refer-To", f"<{target}>"), ("Contact", self.agent.contact)))
+
+    @property
+    def replaces(self) -> str:
+        """This dialog as another's Replaces names it, escaped for a URI (RFC 3891)."""
+        dialog = self.dialog
+        return f"{dialog.call_id}%3Bto-tag%3D{dialog.remote_tag}%3Bfrom-tag%3D{dialog.local_tag}"
 
     async def hang_up(self) -> None:
         """BYE, unless the other side was quicker."""
@@ -174,13 +188,15 @@ class UserAgent:
             raise CallFailed(response.status, response.reason)
         return response
 
-    async def call(self, number: str, *, timeout_s: float = 10.0) -> AgentCall:
+    async def call(
+        self, number: str, *, timeout_s: float = 10.0, headers: tuple[tuple[str, str], ...] = ()
+    ) -> AgentCall:
         """Dial, and wait for the answer. Raises CallFailed with the status of a refusal."""
         audio = ToneEndpoint(self._local_for_media(), self.tone_hz)
         local = audio.address
         offer = synthesise_offer(_CODECS, local.family, session_id=1, address=local.host, port=local.port)
         target = f"sip:{number}@{self._domain}"
-        draft = _Draft("INVITE", target, target, headers=(("Content-Type", "application/sdp"),), body=offer)
+        draft = _Draft("INVITE", target, target, headers=(("Content-Type", "application/sdp"), *headers), body=offer)
         early: list[int] = []
         try:
             async with asyncio.timeout(timeout_s):
@@ -291,6 +307,10 @@ class UserAgent:
             call.ended.set()
         elif request.method == "INVITE" and call is not None:
             self._reinvited(arrived, call)
+        elif request.method in ("NOTIFY", "INFO", "MESSAGE") and call is not None:
+            call.dialog = call.dialog.received(request)
+            self._respond(arrived.key, make_response(request, 200))
+            call.told.put_nowait(request)
         elif request.method == "OPTIONS":
             self._respond(arrived.key, make_response(request, 200, to_tag=secrets.token_hex(4)))
         else:

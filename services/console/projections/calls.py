@@ -14,6 +14,8 @@ from services.core.events.catalogue import (
     LegEnded,
     LegHeld,
     LegInvited,
+    LegJoined,
+    LegMoved,
     LegProgressed,
     LegResumed,
     LegRinging,
@@ -80,6 +82,9 @@ def _next(state: CallNow, envelope: Envelope) -> CallNow:
         case LegInvited(leg=leg, channel=channel, family=family, transport=transport):
             invited = LegNow(leg=leg, channel=channel, family=family, transport=transport, status="invited")
             return replace(state, legs=(*_without(state, leg), invited))
+        case LegJoined(leg=leg, channel=channel, family=family, transport=transport):
+            joining = LegNow(leg=leg, channel=channel, family=family, transport=transport, status="invited")
+            return replace(state, legs=(*_without(state, leg), joining))
         case LegRinging(leg=leg) | LegProgressed(leg=leg):
             return _marked(state, leg, "ringing")
         case LegAnswered(leg=leg):
@@ -91,7 +96,7 @@ def _next(state: CallNow, envelope: Envelope) -> CallNow:
             return _marked(state, leg, "held")
         case LegResumed(leg=leg):
             return _marked(state, leg, "up")
-        case LegEnded(leg=leg):
+        case LegEnded(leg=leg) | LegMoved(leg=leg):
             return replace(state, legs=_without(state, leg))
     return state
 

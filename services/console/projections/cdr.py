@@ -10,6 +10,8 @@ record of all of it:
   Dial takes them over, or an application that answers a caller whom the Dial could not connect.
 - `dstchannel` and the `b_` columns are the callee that talked to the caller, the last one if there were several; when
   nobody answered, the callee dialled last.
+- A transfer inside the call is part of the record: `dst` is where the party was sent, `dstchannel` who talked last.
+  Calls that were joined (REFER with Replaces) are a record each, with one `linkedid`.
 - The media figures are the worker's: `received` is what it got from that party. Empty when none were reported.
 
 A record is complete when the call has ended and every leg's media were reported; the report may come before or after
@@ -29,8 +31,11 @@ from services.core.events.catalogue import (
     ApplicationStarted,
     CallEnded,
     CallStarted,
+    CallTransferred,
     LegAnswered,
     LegInvited,
+    LegJoined,
+    LegReplaced,
     LegsBridged,
     MediaReported,
 )
@@ -107,6 +112,8 @@ class CallRecord:
     answered: float | None = None
     talked: float | None = None
     """When a callee was first connected, which counts as the answer if the caller's own was never told."""
+    served: str = CALLER
+    """The leg the dialplan works for: after a transfer by the caller another one."""
     callees: tuple[Callee, ...] = ()
     partner: str = ""
     """The leg that talked to the caller last."""
@@ -151,8 +158,15 @@ def _next(state: CallRecord, envelope: Envelope) -> CallRecord:
             return replace(state, callees=(*(one for one in state.callees if one.leg != leg), callee))
         case LegAnswered(leg=leg, application=application):
             return _answered(state, leg, application, envelope.time)
+        case CallTransferred(party=party):
+            return replace(state, served=party)
+        case LegJoined(leg=leg, channel=channel, family=family, transport=transport, linkedid=linkedid):
+            callee = Callee(leg=leg, channel=channel, family=family, transport=transport)
+            return replace(state, callees=(*state.callees, callee), linkedid=linkedid)
+        case LegReplaced(leg=leg, by=by):
+            return replace(state, served=by if state.served == leg else state.served)
         case LegsBridged(leg=leg, peer=peer):
-            partner = peer if leg == CALLER else leg
+            partner = peer if leg == state.served else leg
             return replace(state, partner=partner, talked=envelope.time if state.talked is None else state.talked)
         case CallEnded(disposition=disposition, cause=cause, reason=reason):
             return replace(state, ended=envelope.time, disposition=disposition, cause=cause, reason=reason)

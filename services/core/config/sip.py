@@ -12,6 +12,7 @@ from services.core.config.conf import Section
 from services.core.config.sip_tables import (
     ALLOW,
     ALLOWGUEST,
+    ALLOWTRANSFER,
     BINDADDR,
     BINDPORT,
     CALLERID,
@@ -96,6 +97,8 @@ class Peer:
     """It is recognised by its address whatever port it sends from (`insecure=port`)."""
     transport: str | None = None
     """`udp` or `tcp` toward a `host` that is not dynamic; None leaves it to RFC 3263."""
+    allow_transfer: bool = True
+    """It may hand a call on by REFER, or take one over by Replaces."""
     origin: str
 
     @property
@@ -283,6 +286,7 @@ def _peer(name: str, section: Section, defaults: _PeerDefaults, env: Mapping[str
         insecure_invite="invite" in insecure and host is not None,
         insecure_port="port" in insecure and host is not None,
         transport=values.optional(TRANSPORT),
+        allow_transfer=values.get(ALLOWTRANSFER),
         origin=section.where,
     )
     _check_peer(peer, section, values, defaults.realm)

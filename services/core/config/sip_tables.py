@@ -322,13 +322,20 @@ TRANSPORT = Setting(
     form="udp or tcp",
     doc="How a `host` that is not dynamic is reached. A phone that registers is reached as it registered.",
 )
+ALLOWTRANSFER = Setting(
+    name="allowtransfer",
+    read=values.yes_no,
+    form="yes or no",
+    default="yes",
+    doc="Whether it may hand a call on: REFER (blind and attended) and INVITE with Replaces.",
+)
 
 _BUILT_IN = "it is always so here"
 _RELAYED = "media is always relayed"
 _LATER = "not supported yet"
 _REPORTED = dict.fromkeys(
     (
-        *("accountcode", "allowoverlap", "allowsubscribe", "allowtransfer", "amaflags", "busylevel", "call-limit"),
+        *("accountcode", "allowoverlap", "allowsubscribe", "amaflags", "busylevel", "call-limit"),
         *("callcounter", "callgroup", "cc_agent_policy", "cid_number"),
         *("fromdomain", "fromuser", "fullname", "hasvoicemail", "language", "mailbox", "mohinterpret", "mohsuggest"),
         *("namedcallgroup", "namedpickupgroup", "notifyhold", "notifyringing", "parkinglot", "pickupgroup"),
@@ -345,7 +352,7 @@ _REPORTED = dict.fromkeys(
     "tcpbindaddr": "TCP listens where UDP does: use bindaddr",
     "directmedia": _RELAYED,
     "canreinvite": _RELAYED,
-    "dtmfmode": "digits are taken as RFC 4733 events",
+    "dtmfmode": "digits are taken as RFC 4733 events and as INFO",
     "relaxdtmf": _BUILT_IN,
     "compactheaders": _BUILT_IN,
 }
@@ -390,7 +397,7 @@ PEER = Table(
     "character but letters and digits is an underscore: `PBX_SIP_DEV1_SECRET`.",
     settings=(
         *(TYPE, HOST, PORT, SECRET, MD5SECRET, DEFAULTUSER, PEER_CONTEXT, DISALLOW, ALLOW, CALLERID, DENY, PERMIT),
-        *(PEER_MAX_CONTACTS, INSECURE, TRANSPORT),
+        *(PEER_MAX_CONTACTS, INSECURE, TRANSPORT, ALLOWTRANSFER),
     ),
     without_effect=_REPORTED,
     refused=_REFUSED,

@@ -194,6 +194,87 @@ class LegRedirected(CallEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallTransferred(CallEvent):
+    """A party handed the other one on to a new destination (REFER, RFC 3515). From here on the dialplan serves
+    `party`, in the transferor's context; `leg` hears nobody until it hangs up, or gets the party back."""
+
+    leg: str
+    """The transferor."""
+    party: str
+    """Who was handed on."""
+    target: str
+    """The URI of Refer-To, without its headers."""
+    context: str
+    """Where the dialplan goes on for the party."""
+    exten: str
+    """The extension there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferEnded(CallEvent):
+    """What a transferor was told in the end."""
+
+    leg: str
+    """The transferor."""
+    status: int
+    """200: somebody else has the party. Otherwise the transfer failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegJoined(CallEvent):
+    """A dialog is about to take the place of a leg (Replaces, RFC 3891): a caller's new one, or one of another call.
+    It talks once it is answered (`LegAnswered`) and `LegReplaced` follows."""
+
+    leg: str
+    """Its name here."""
+    replaces: str
+    """The leg whose place it takes."""
+    linkedid: str
+    """Of the family of calls this one belongs to from here on."""
+    from_call: str = ""
+    """The call it was in; empty for a new dialog."""
+    phone: str
+    channel: str
+    family: str
+    transport: str
+    source: str
+    """Address and port of the party's signalling."""
+    local: str
+    flow_id: int
+    sip_call_id: str
+    local_uri: str
+    remote_uri: str
+    local_tag: str
+    remote_tag: str
+    remote_target: str
+    route_set: tuple[str, ...] = ()
+    local_cseq: int = 0
+    remote_cseq: int = 0
+    sdp: bytes = b""
+    """The party's description: its offer, or what is in force with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegReplaced(CallEvent):
+    """A leg's place was taken by another: that one talks to the leg's peer, and is served in its stead."""
+
+    leg: str
+    """The leg that has to go."""
+    by: str
+    """The leg that has its place."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegMoved(CallEvent):
+    """A leg's dialog goes on in another call; here it is over."""
+
+    leg: str
+    """Its name here."""
+    to_call: str
+    """The id of the other call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LegEnded(CallEvent):
     """A leg is over: refused, cancelled, or hung up."""
 
@@ -312,7 +393,8 @@ class ContactUnbound(RegistrationEvent):
 
 CATALOGUE: tuple[type[Event], ...] = (
     CallStarted, ApplicationStarted, LegInvited, LegRinging, LegProgressed, LegAnswered, LegsBridged, LegHeld,
-    LegResumed, LegRenegotiated, LegRedirected, LegEnded, DialEnded, DigitReceived, PlaybackStarted, MediaReported,
-    CallEnded, ContactBound, ContactRefreshed, ContactUnbound,
+    LegResumed, LegRenegotiated, LegRedirected, CallTransferred, TransferEnded, LegJoined, LegReplaced, LegMoved,
+    LegEnded, DialEnded, DigitReceived, PlaybackStarted, MediaReported, CallEnded,
+    ContactBound, ContactRefreshed, ContactUnbound,
 )  # fmt: skip
 """Every event there is, in the order in which a reader should meet them."""

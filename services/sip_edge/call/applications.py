@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from services.core.address import Address
 from services.core.events.catalogue import ApplicationStarted, DigitReceived, PlaybackStarted
 from services.dialplan import api
-from services.dialplan.interpreter import start, step
+from services.dialplan.interpreter import can_start, start, step
 from services.sip_edge.call import causes
 from services.sip_edge.call.dial import Dial
 from services.sip_edge.call.effects import Echo, Play, PutValue, StopPlaying, WriteLog
@@ -40,6 +41,8 @@ class Applications:
         self._playing = False
         self._echoing = False
         self.dial: Dial | None = None
+        self._parted: api.Dialled | None = None
+        """What a Dial came to whose parties a transfer parted."""
 
     @property
     def execution(self) -> api.Execution | None:
@@ -67,6 +70,55 @@ class Applications:
             user_agent=request.get("User-Agent") or "",
         )
         self._execution = start(call.program, context=invite.context, exten=invite.called, variables={})
+        self.advance(api.Begin())
+
+    def variable(self, name: str) -> str:
+        """A variable of the served leg's channel, or nothing."""
+        return self._execution.variables.get(name, "") if self._execution is not None else ""
+
+    def can_enter(self, context: str, exten: str) -> bool:
+        """Is there such an extension?"""
+        number = self._facts.caller_number
+        environment = self._environment(None)
+        return can_start(self._call.program, context=context, exten=exten, caller_number=number, env=environment)
+
+    def part(self) -> None:
+        """The served leg and its peer are parted by a transfer: the Dial that joined them is over. What is left to
+        run is `h`."""
+        dial, self.dial = self.dial, None
+        if dial is not None:
+            self._parted = dial.part()
+        self._leave_action()
+        self._action = api.Continue()
+
+    def forget(self) -> None:
+        """The served leg left the dialplan: nothing runs for it here any more."""
+        self._execution = None
+
+    def enter(self, leg: str, context: str, exten: str, variables: Mapping[str, str]) -> None:
+        """Run `leg`, which was transferred, through the dialplan."""
+        call, state = self._call, self._call.state.leg(leg)
+        if leg != CALLER:
+            rules = call.surroundings.phone(state.phone)
+            remote = Address.parse(state.remote)
+            self._facts = api.CallFacts(
+                channel=state.channel,
+                uniqueid=call.state.call_id,
+                linkedid=call.state.linkedid,
+                caller_name=rules.caller_name,
+                caller_number=rules.caller_number or state.phone,
+                dnid=exten,
+                phone=state.phone,
+                transport=state.transport,
+                family=state.family,
+                source_ip=remote.host,
+                source_port=remote.port,
+                local_ip=Address.parse(state.local).host,
+                sip_call_id=state.sip_call_id,
+                from_uri=state.remote_uri,
+            )
+        self._parted = None
+        self._execution = start(call.program, context=context, exten=exten, variables=variables)
         self.advance(api.Begin())
 
     def advance(self, given: api.Input, values: Mapping[tuple[str, str], str | None] | None = None) -> None:
@@ -143,7 +195,8 @@ class Applications:
             case api.Refuse():
                 self._refuse(action)
             case api.HangUp():
-                call.ending.hang_up_caller(action.cause)
+                if not call.transfers.failed(action.cause):
+                    call.ending.hang_up_caller(action.cause)
             case api.Echo():
                 self._with_audio(self._echo)
             case api.Music():
@@ -178,7 +231,7 @@ class Applications:
         self._call.stop_timer(_TIMER)
         if self._playing:
             self._playing = False
-            self._call.media(StopPlaying(CALLER))
+            self._call.media(StopPlaying(self._call.state.served))
         if self._echoing:
             self._echoing = False
             self._call.caller.connect_application(lambda _ok: None, echo=Echo.OFF)
@@ -188,6 +241,7 @@ class Applications:
     def _answer(self) -> api.Input | None:
         call = self._call
         if call.state.answered:
+            call.transfers.succeeded()
             return api.Done()
         done = self._later(lambda _: api.Done())
         call.caller.connect_application(
@@ -211,7 +265,8 @@ class Applications:
 
     def _give_up(self) -> None:
         """Nobody can be heard: 488, or hang up."""
-        self._call.ending.hang_up_caller(causes.BEARER_NOT_AVAILABLE)
+        if not self._call.transfers.failed(causes.BEARER_NOT_AVAILABLE):
+            self._call.ending.hang_up_caller(causes.BEARER_NOT_AVAILABLE)
 
     def _with_audio(self, then: Callable[[], None]) -> None:
         """Run `then` once the caller can hear us: answered, or in early media."""
@@ -247,11 +302,11 @@ class Applications:
                     self._playing = False
                 played(result)
                 return
-            self._call.emit(PlaybackStarted(leg=CALLER, files=files, duration_ms=round(result * 1000)))
+            self._call.emit(PlaybackStarted(leg=self._call.state.served, files=files, duration_ms=round(result * 1000)))
             if turn == self._turn and repeat:
                 self._call.timer(_TIMER, result + _PLAY_GRACE_S, lambda: played(None))
 
-        self._call.media(Play(CALLER, files, repeat), then=begun)
+        self._call.media(Play(self._call.state.served, files, repeat), then=begun)
 
     def _wait(self, seconds: float | None) -> None:
         if seconds is not None:
@@ -260,9 +315,11 @@ class Applications:
 
     def _refuse(self, action: api.Refuse) -> None:
         call = self._call
+        cause = causes.USER_BUSY if action.status == 486 else causes.CONGESTION
         if call.caller.open:
-            cause = causes.USER_BUSY if action.status == 486 else causes.CONGESTION
             call.ending.hang_up_caller(cause)
+            return
+        if call.transfers.failed(cause):
             return
         self._wait(action.seconds)
         self._start_playing(("busy" if action.status == 486 else "congestion",), 0)
@@ -278,7 +335,7 @@ class Applications:
     # --- what the caller and the worker do -----------------------------------------------------------------------
 
     def digit(self, digit: str, duration_ms: int) -> None:
-        self._call.emit(DigitReceived(leg=CALLER, digit=digit, duration_ms=duration_ms))
+        self._call.emit(DigitReceived(leg=self._call.state.served, digit=digit, duration_ms=duration_ms))
         self.advance(api.Digit(digit))
 
     def played(self) -> None:
@@ -290,6 +347,6 @@ class Applications:
 
     def hung_up(self, cause: int) -> None:
         """The caller's leg is over: `h` runs."""
-        dialled = self._leave_action()
+        dialled = self._leave_action() or self._parted
         self._action = api.Continue()
         self.advance(api.HungUp(cause, dialled))

@@ -35,6 +35,8 @@ class Caller:
         self._invite: IncomingInvite | None = None
         self._refused = False
         self._answered = False
+        self._serving = ""
+        """Another leg than the caller's, if the call was transferred."""
         self.family = Family.IP4
         self.local_sdp = b""
         """What we show the caller: our answer, or (late offer) our offer. Empty until somebody speaks for us."""
@@ -87,7 +89,7 @@ class Caller:
     @property
     def late(self) -> bool:
         """Did the INVITE come without an offer?"""
-        return not self.invite.request.body
+        return not self._serving and not self.invite.request.body
 
     @property
     def open(self) -> bool:
@@ -102,7 +104,20 @@ class Caller:
     @property
     def codecs_in_use(self) -> tuple[str, ...]:
         """What the caller's session speaks: what was settled, or what the phone may use."""
+        if self._serving:
+            theirs = voice_codecs(self._call.reoffers.active(self._serving))
+            return tuple(codec for codec in theirs if codec in voice_codecs(self.local_sdp))[:1]
         return voice_codecs(self.local_sdp) if self.local_sdp else self.invite.codecs
+
+    def serve(self, leg: str) -> None:
+        """The dialplan works for `leg` from here on, which is answered: what is said of the caller here goes for it."""
+        self._serving = "" if leg == CALLER else leg
+        self.family = Family(self._call.state.leg(leg).family)
+        self.shown(self._call.dialogs.described(leg))
+
+    def shown(self, sdp: bytes) -> None:
+        """The served leg was shown another description and took it."""
+        self.local_sdp = sdp
 
     # --- session -----------------------------------------------------------------------------------------------
 
@@ -114,11 +129,12 @@ class Caller:
         if self.local_sdp and echo is Echo.AS_IT_IS:
             then(True)
             return
-        if self.late and not self._call.state.leg(CALLER).remote_sdp:
+        served = self._call.state.served
+        if self.late and not self._call.state.leg(served).remote_sdp:
             self._offer_application(then)
             return
         try:
-            offer = self._call.state.leg(CALLER).remote_sdp
+            offer = self._call.state.leg(served).remote_sdp
             mine = application_answer(offer, self.codecs_in_use, self._call.state.call_id)
         except SdpError as error:
             self._no_media(str(error), then)
@@ -131,7 +147,7 @@ class Caller:
             if isinstance(result, MediaFailed):
                 self._no_media(result.reason, then)
             else:
-                self._call.media(Answer(CALLER, APPLICATION, mine, echo), then=answered)
+                self._call.media(Answer(served, APPLICATION, mine, echo), then=answered)
 
         def answered(result: Any) -> None:
             if isinstance(result, MediaFailed):
@@ -141,7 +157,7 @@ class Caller:
             then(True)
 
         self._call.media(
-            Offer(CALLER, APPLICATION, offer, self.family, self._source(), "", echo=echo),
+            Offer(served, APPLICATION, offer, self.family, self._source(), "", echo=echo),
             then=offered,
         )
 
@@ -179,16 +195,17 @@ class Caller:
         """
         spoken = self.codecs_in_use
         common = tuple(codec for codec in codecs if codec in spoken)
-        sdp = self._call.state.leg(CALLER).remote_sdp
+        served = self._call.state.served
+        sdp = self._call.reoffers.active(served)
         if not common:
             return None
         if not sdp:
             return APPLICATION, application_offer(common, self.family, self._call.state.call_id)
         restricted = narrowed(sdp, common)
-        return None if restricted is None else (CALLER, restricted)
+        return None if restricted is None else (served, restricted)
 
     def _source(self) -> str:
-        return self.invite.flow.remote.host
+        return self._call.dialogs.flow(self._call.state.served).remote.host
 
     def _no_media(self, reason: str, then: Callable[[bool], None]) -> None:
         self._call.applications.warn(f"no media toward the caller: {reason}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from zlib import crc32
 
 from services.core.address import Family
 from services.core.sdp import SdpError, SessionDescription, restrict_codecs, synthesise_answer, synthesise_offer
+
+_DIRECTION = re.compile(rb"^a=(?:recvonly|sendonly|inactive)(?=\r?$)", re.MULTILINE)
 
 
 def session_id_of(call_id: str) -> int:
@@ -38,6 +41,12 @@ def application_answer(offer: bytes, codecs: Sequence[str], call_id: str) -> byt
 def application_offer(codecs: Sequence[str], family: Family, call_id: str) -> bytes:
     """The application's offer."""
     return synthesise_offer(codecs, family, session_id=session_id_of(call_id))
+
+
+def resumed(sdp: bytes) -> bytes:
+    """A description that sends and receives, whatever its own directions were: for a party that answered a hold of
+    somebody who is no longer there."""
+    return _DIRECTION.sub(b"a=sendrecv", sdp)
 
 
 def narrowed(sdp: bytes, codecs: Sequence[str]) -> bytes | None:

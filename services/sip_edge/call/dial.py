@@ -35,7 +35,7 @@ from services.sip_edge.call.effects import (
     StopPlaying,
 )
 from services.sip_edge.call.party import Destination, MediaFailed, NotLocated
-from services.sip_edge.call.state import CALLER, LegPhase
+from services.sip_edge.call.state import LegPhase
 
 if TYPE_CHECKING:
     from services.sip_edge.call.process import CallProcess
@@ -100,7 +100,7 @@ class Dial:
     def _play_tone(self, name: str) -> None:
         if not self._tone:
             self._tone = True
-            self._call.media(Play(CALLER, (name,), 0))
+            self._call.media(Play(self._call.state.served, (name,), 0))
 
     def _located(self, target: str, found: tuple[Destination, ...] | NotLocated) -> None:
         self._locating -= 1
@@ -184,15 +184,16 @@ class Dial:
 
     def _provisional(self, branch: _Branch, response: Response) -> None:
         call = self._call
-        if response.body and response.content_type == "application/sdp" and branch.offerer == CALLER:
+        if response.body and response.content_type == "application/sdp" and branch.offerer == call.state.served:
             first, branch.early_sdp = not branch.early_sdp, response.body
             call.emit(LegProgressed(leg=branch.leg, status=response.status, sdp=response.body))
             if first and not self._action.ringing:
-                call.media(Answer(CALLER, branch.leg, response.body), then=partial(self._early, branch))
+                call.media(Answer(call.state.served, branch.leg, response.body), then=partial(self._early, branch))
             return
         if call.state.leg(branch.leg).phase is LegPhase.INVITED:
             call.emit(LegRinging(leg=branch.leg, status=response.status))
         if response.status == 180:
+            call.transfers.progressed(180)
             call.caller.ring()
             if call.state.answered and self._action.music_class is None:
                 self._play_tone(call.settings.ringback)
@@ -274,9 +275,12 @@ class Dial:
         if not ok:
             self._no_session(branch, "no media toward the caller")
             return
-        call.emit(LegsBridged(leg=CALLER, peer=branch.leg))
+        call.emit(LegsBridged(leg=call.state.served, peer=branch.leg))
         if not call.state.answered:
             call.caller.answer()
+        else:
+            call.reoffers.refresh(call.state.served, branch.leg)
+        call.transfers.succeeded()
 
     def _no_session(self, branch: _Branch, reason: str) -> None:
         self._call.applications.warn(f"Dial {branch.target}: {reason}")
@@ -345,6 +349,22 @@ class Dial:
         self._call.emit(DialEnded(status=outcome.status))
         return outcome
 
+    def part(self) -> api.Dialled | None:
+        """A transfer parts the two: the Dial is over and nobody hung up. Returns what it came to."""
+        winner = self._winner
+        if self._then is None or winner is None:
+            return None
+        self._then = None
+        self._stop_tone()
+        winner.over = True
+        self._call.emit(DialEnded(status="ANSWER"))
+        return self._conversation(winner)
+
+    def replaced(self, leg: str, by: str) -> None:
+        """Another leg talks to the caller in the place of the one that answered."""
+        if self._winner is not None and self._winner.leg == leg:
+            self._winner.leg = by
+
     def callee_hung_up(self, leg: str) -> bool:
         """A BYE of `leg` came. True if that was the bridged callee: the Dial is over with ANSWER."""
         winner = self._winner
@@ -390,4 +410,4 @@ class Dial:
     def _stop_tone(self) -> None:
         if self._tone:
             self._tone = False
-            self._call.media(StopPlaying(CALLER))
+            self._call.media(StopPlaying(self._call.state.served))

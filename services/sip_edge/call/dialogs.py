@@ -21,7 +21,7 @@ from services.sip_edge.call.state import CALLER, LegPhase
 if TYPE_CHECKING:
     from services.sip_edge.call.process import CallProcess
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS"
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, INFO, MESSAGE"
 """Methods served inside a dialog."""
 
 SDP = "application/sdp"
@@ -39,6 +39,8 @@ class _Path:
     dialog: Dialog | None = None
     described: bytes | None = None
     """The session description the leg was last shown."""
+    over: bool = False
+    """Its party hung up, or was hung up."""
 
 
 class Dialogs:
@@ -50,10 +52,10 @@ class Dialogs:
 
     # --- making dialogs ----------------------------------------------------------------------------------------
 
-    def caller(self, invite: IncomingInvite, local_tag: str) -> Dialog:
-        """The caller's dialog, ours to confirm (RFC 3261 section 12.1.1)."""
+    def caller(self, invite: IncomingInvite, local_tag: str, *, leg: str = CALLER) -> Dialog:
+        """The dialog of an INVITE to us, ours to confirm (RFC 3261 section 12.1.1)."""
         dialog = Dialog.uas(invite.request, local_tag)
-        self._paths[CALLER] = _Path(invite.flow, invite.advertised, dialog=dialog)
+        self._paths[leg] = _Path(invite.flow, invite.advertised, dialog=dialog)
         return dialog
 
     def invite(
@@ -118,6 +120,23 @@ class Dialogs:
         """Can the leg be reached?"""
         return leg in self._paths
 
+    def lend(self, leg: str) -> object:
+        """The leg's dialog, for another call to send a request in (`borrow`). Both see its numbers go up."""
+        return self._paths[leg]
+
+    def borrow(self, leg: str, path: object) -> None:
+        """Take another call's dialog as that of `leg`."""
+        assert isinstance(path, _Path)
+        self._paths[leg] = path
+
+    def leg_over(self, leg: str) -> None:
+        if leg in self._paths:
+            self._paths[leg].over = True
+
+    def is_over(self, leg: str) -> bool:
+        """Did the party of the dialog leave, in whichever call it is?"""
+        return self._paths[leg].over
+
     # --- inside a dialog ---------------------------------------------------------------------------------------
 
     def received(self, leg: str, request: Request, flow: Flow) -> None:
@@ -181,6 +200,10 @@ class Dialogs:
             path.described = next_version(path.described, sdp)
             message.set_body(path.described, SDP)
 
+    def described(self, leg: str) -> bytes:
+        """The description the leg was last shown; empty when there was none."""
+        return self._paths[leg].described or b""
+
     def numbers(self, leg: str) -> dict[str, int]:
         """Where the dialog's sequence numbers stand, for the history."""
         dialog = self._paths[leg].dialog
@@ -200,7 +223,7 @@ class Dialogs:
         return f"<sip:{self._call.state.call_id}-{leg}@{path.advertised}{transport}>"
 
     def capabilities(self) -> list[tuple[str, str]]:
-        return [("Allow", ALLOW), ("User-Agent", self._call.settings.user_agent)]
+        return [("Allow", ALLOW), ("Supported", "replaces, norefersub"), ("User-Agent", self._call.settings.user_agent)]
 
     def _via(self, path: _Path) -> str:
         branch = self._call.surroundings.new_tag()

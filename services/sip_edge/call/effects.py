@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from services.core.address import Family
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response
+from services.core.sip.replaces import Replaces
 from services.core.sip.transaction import ServerKey
+from services.sip_edge.call.party import Joined, JoinRequest
+from services.sip_edge.call.state import LegState
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,25 @@ class PutValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Lend a leg's dialog to the call that `replaces` names; answered by `joined`."""
+
+    token: int
+    replaces: Replaces
+    leg: LegState
+    path: object
+    linkedid: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinOver:
+    """Tell the call that lent a dialog what came of it."""
+
+    request: JoinRequest
+    outcome: Joined
+
+
+@dataclass(frozen=True, slots=True)
 class WriteLog:
     level: str
     text: str
@@ -165,5 +187,5 @@ class Release:
 
 Effect = (
     Respond | SendRequest | SendAck | CancelRequest | StopRetransmitting | Locate | Media
-    | StartTimer | StopTimer | FetchValues | PutValue | WriteLog | Release
+    | StartTimer | StopTimer | FetchValues | PutValue | Join | JoinOver | WriteLog | Release
 )  # fmt: skip

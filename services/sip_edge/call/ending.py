@@ -40,17 +40,19 @@ class Ending:
         if call.state.leg(leg).phase is LegPhase.ENDED:
             return
         cause = _cause_of(request)
-        self._begin("hang-up", leg, cause)
+        partner = call.state.leg(leg).peer
+        if leg == call.state.served or partner:
+            self._begin("hang-up", leg, cause)
         call.emit(LegEnded(leg=leg, status=200, reason="BYE", cause=cause, by="remote"))
         call.forget_ack(leg)
         call.renegotiation.leg_over(leg)
-        if leg == CALLER:
+        if leg == call.state.served:
             call.caller.refuse(487)  # a caller may also leave an early dialog by BYE (RFC 3261 section 15)
             self._caller_gone(cause)
             return
         dial = call.applications.dial
-        if dial is not None:
-            dial.callee_hung_up(leg)
+        if not (dial is not None and dial.callee_hung_up(leg)) and partner == call.state.served:
+            self.hang_up_caller(cause)  # joined without a Dial that would go on
         if not call.state.ended:
             self.release_media(leg)
 
@@ -74,15 +76,20 @@ class Ending:
         if call.caller.open:
             status = causes.status_of_cause(cause)
             call.caller.refuse(status)
-            call.emit(LegEnded(leg=CALLER, status=status, reason=reason, cause=cause, by="local"))
+            call.emit(LegEnded(leg=call.state.served, status=status, reason=reason, cause=cause, by="local"))
         else:
-            self.say_bye(CALLER, reason=reason, cause=cause)
+            self.say_bye(call.state.served, reason=reason, cause=cause)
         self._caller_gone(cause)
 
     def hang_up_all(self, *, reason: str, cause: int) -> None:
         """End the call on every leg, for a reason of ours."""
         self._begin(reason, "", cause)
         self.hang_up_caller(cause, reason=reason)
+
+    def close_transferred(self, by: str) -> None:
+        """The other party is in another call now: this one is over."""
+        self._begin("transferred", by, causes.NORMAL_CLEARING)
+        self._caller_gone(causes.NORMAL_CLEARING)
 
     def close_abandoned(self, reason: str) -> None:
         """Nothing is in flight any more, only dialogs are left: a BYE on each, and the records closed."""
@@ -130,11 +137,13 @@ class Ending:
     def _caller_gone(self, cause: int) -> None:
         """Nobody is left to route for: let `h` run, hang up the callees, close the books."""
         call = self._call
+        call.transfers.party_gone()
         call.applications.hung_up(cause)
         for leg in list(call.state.legs):
             self.say_bye(leg, cause=cause)
         if call.state.ended:
             return
+        call.joining.call_over()
         call.stop_timers()
         answered = call.caller.was_answered
         call.emit(

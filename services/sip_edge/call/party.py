@@ -8,6 +8,7 @@ from services.core.address import Family, HostPort
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request
 from services.core.sip.transaction import ServerKey
+from services.sip_edge.call.state import LegState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,45 @@ class NotLocated:
 
     cause: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhoneRules:
+    """What sip.conf says of the phone or trunk behind a leg."""
+
+    context: str = "default"
+    allow_transfer: bool = True
+    caller_name: str = ""
+    caller_number: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinRequest:
+    """A call asks another one to take in its party (REFER with Replaces)."""
+
+    from_call: str
+    token: int
+    """Under which the asking call waits for `Joined`."""
+    linkedid: str
+    leg: LegState
+    """The party, as the asking call knows it."""
+    path: object
+    """Its dialog (`Dialogs.lend`)."""
+    replaced: str
+    """The leg of the asked call whose place it shall take."""
+    early_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What came of it: 200, or why not."""
+
+    status: int
+    call_id: str = ""
+    """The call the party is in now."""
+    leg: str = ""
+    offered: bool = False
+    """The party was shown other media than its old call's, successfully or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

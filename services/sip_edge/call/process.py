@@ -9,6 +9,8 @@ the part whose business it is:
 
     caller.py         answers the caller's INVITE           applications.py   carries out what the dialplan says
     dial.py           rings callees until one answers       renegotiation.py  re-INVITEs: hold, resume, new addresses
+    transfer.py       REFER: hands a party on               joining.py        Replaces: a dialog takes a leg's place
+    reoffer.py        re-INVITEs of our own                 passing.py        INFO and MESSAGE
     ending.py         hangs up, accounts for media, forgets
 
 Nothing here looks at a clock, a socket or a random number: `Surroundings` has what must come from outside.
@@ -34,6 +36,7 @@ from services.core.events.catalogue import (
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
 from services.core.sip.message import Request, Response, make_response
+from services.core.sip.replaces import Replaces
 from services.core.sip.transaction import ServerKey
 from services.dialplan.program import Program
 from services.sip_edge.call.applications import Applications
@@ -42,6 +45,7 @@ from services.sip_edge.call.dialogs import ALLOW, Dialogs
 from services.sip_edge.call.effects import (
     Effect,
     FetchValues,
+    Join,
     Locate,
     Media,
     MediaOperation,
@@ -52,9 +56,13 @@ from services.sip_edge.call.effects import (
     StopTimer,
 )
 from services.sip_edge.call.ending import Ending
-from services.sip_edge.call.party import Destination, IncomingInvite, NotLocated
+from services.sip_edge.call.joining import Joining
+from services.sip_edge.call.party import Destination, IncomingInvite, Joined, JoinRequest, NotLocated, PhoneRules
+from services.sip_edge.call.passing import Passing
 from services.sip_edge.call.renegotiation import Renegotiation
-from services.sip_edge.call.state import CALLER, CallState, LegPhase, evolve, new_call
+from services.sip_edge.call.reoffer import Reoffers
+from services.sip_edge.call.state import CallState, LegPhase, evolve, new_call
+from services.sip_edge.call.transfer import Transfers
 
 _PROVISIONAL: frozenset[type[Event]] = frozenset(
     {ApplicationStarted, LegInvited, LegRinging, LegProgressed, DigitReceived, PlaybackStarted, DialEnded, CallStarted}
@@ -79,6 +87,10 @@ class CallSettings:
         return f"moh/{name or 'default'}"
 
 
+def _no_rules(_name: str) -> PhoneRules:
+    return PhoneRules()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a call takes from outside, so that tests can hold it still."""
@@ -87,6 +99,8 @@ class Surroundings:
     new_sip_call_id: Callable[[], str]
     unix_s: Callable[[], float]
     """Seconds since 1970, for the dialplan's clock and variables."""
+    phone: Callable[[str], PhoneRules] = _no_rules
+    """What sip.conf says of a phone or trunk; of a guest for an empty name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +136,10 @@ class CallProcess:
         self.applications = Applications(self)
         self.renegotiation = Renegotiation(self)
         self.ending = Ending(self)
+        self.reoffers = Reoffers(self)
+        self.transfers = Transfers(self)
+        self.joining = Joining(self)
+        self.passing = Passing(self)
         self._events: list[Event] = []
         self._effects: list[Effect] = []
         self._tokens = token
@@ -150,6 +168,12 @@ class CallProcess:
             self.ending.bye_arrived(leg, key, request)
         elif request.method == "INVITE":
             self.renegotiation.offered(leg, key, request)
+        elif request.method == "REFER":
+            self.transfers.refer_arrived(leg, key, request)
+        elif request.method == "INFO":
+            self.passing.info_arrived(leg, key, request)
+        elif request.method == "MESSAGE":
+            self.passing.message_arrived(leg, key, request)
         elif request.method == "OPTIONS":
             self.effect(Respond(key, make_response(request, 200, headers=(("Allow", ALLOW),))))
         else:
@@ -175,9 +199,24 @@ class CallProcess:
                 self.ending.acknowledged(leg)
         return self._decision()
 
-    def cancelled(self) -> Decision:
-        """The caller's CANCEL, already answered by the transaction layer."""
-        self.ending.caller_cancelled()
+    def replaced(self, invite: IncomingInvite, leg: str, *, early_only: bool) -> Decision:
+        """An INVITE outside any dialog wants the place of `leg` (RFC 3891)."""
+        self.joining.invited(invite, leg, early_only=early_only)
+        return self._decision()
+
+    def lent(self, request: JoinRequest) -> Decision:
+        """Another call lends a dialog, to take the place of one of our legs."""
+        self.joining.lent(request)
+        return self._decision()
+
+    def joined(self, token: int, outcome: Joined) -> Decision:
+        """What came of a dialog that was lent."""
+        return self._resume(token, outcome)
+
+    def cancelled(self, key: ServerKey | None = None) -> Decision:
+        """The CANCEL of the caller, or of who wants a leg's place; already answered by the transaction layer."""
+        if key is None or not self.joining.cancelled(key):
+            self.ending.caller_cancelled()
         return self._decision()
 
     def response_arrived(self, token: int, response: Response) -> Decision:
@@ -212,20 +251,22 @@ class CallProcess:
 
     def digit(self, leg: str, digit: str, duration_ms: int) -> Decision:
         """The media worker heard a key."""
-        if leg == CALLER and not self.state.legs[CALLER].peer:
+        if leg == self.state.served and not self.state.legs[leg].peer:
             self.applications.digit(digit, duration_ms)
         return self._decision()
 
     def played(self, leg: str) -> Decision:
         """The media worker finished the prompts of a leg."""
-        if leg == CALLER:
+        if leg == self.state.served:
             self.applications.played()
         return self._decision()
 
     def media_silent(self, leg: str) -> Decision:
         """No RTP came from a party for the configured time: its BYE was lost, or it died."""
         state = self.state.legs.get(leg)
-        if state is not None and state.phase is LegPhase.ANSWERED and not state.held:
+        # A transferor that waits for the outcome sends to nobody.
+        talks = state is not None and (state.peer or leg == self.state.served)
+        if state is not None and talks and state.phase is LegPhase.ANSWERED and not state.held:
             self.ending.hang_up_all(reason="RTP timeout", cause=102)
         return self._decision()
 
@@ -266,6 +307,11 @@ class CallProcess:
 
     def locate(self, target: str, then: Callable[[tuple[Destination, ...] | NotLocated], None]) -> None:
         self.effect(Locate(self._token(then), target))
+
+    def join(self, replaces: Replaces, leg: str, then: Callable[[Joined], None]) -> None:
+        """Lend a leg's dialog to the call that has the dialog `replaces` names."""
+        path, state = self.dialogs.lend(leg), self.state
+        self.effect(Join(self._token(then), replaces, state.leg(leg), path, state.linkedid))
 
     def fetch(
         self, keys: tuple[tuple[str, str], ...], then: Callable[[Mapping[tuple[str, str], str | None]], None]
@@ -325,6 +371,7 @@ class CallProcess:
         self._transactions.clear()
         self._timers.clear()
         del self.dialogs, self.caller, self.applications, self.renegotiation, self.ending
+        del self.reoffers, self.transfers, self.joining, self.passing
 
     # --- inside ------------------------------------------------------------------------------------------------
 

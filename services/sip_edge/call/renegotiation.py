@@ -53,6 +53,19 @@ class Renegotiation:
         self._call = call
         self._asking: dict[str, _Exchange] = {}
         self._asked: dict[str, _Exchange] = {}
+        self._occupied: set[str] = set()
+        """Legs we have a re-INVITE of our own for."""
+
+    def is_busy(self, leg: str) -> bool:
+        """Is an exchange with this leg under way?"""
+        return leg in self._asking or leg in self._asked or leg in self._occupied
+
+    def occupy(self, leg: str) -> None:
+        """Somebody else of this call is about to ask the leg: its own offers cross, and get 491."""
+        self._occupied.add(leg)
+
+    def leave(self, leg: str) -> None:
+        self._occupied.discard(leg)
 
     # --- the offer ---------------------------------------------------------------------------------------------
 
@@ -62,7 +75,7 @@ class Renegotiation:
         state = call.state.leg(leg)
         if state.phase is not LegPhase.ANSWERED:
             self._refuse(key, request, 481)
-        elif leg in self._asked:
+        elif leg in self._asked or leg in self._occupied or state.peer in self._occupied:
             self._refuse(key, request, 491)
         elif leg in self._asking or call.awaits_ack(leg) or (state.peer and call.awaits_ack(state.peer)):
             # RFC 3261 section 14.2: another INVITE is not through yet
@@ -264,6 +277,7 @@ class Renegotiation:
 
     def leg_over(self, leg: str) -> None:
         """A leg ended: whatever it was asked, or asks, comes to nothing."""
+        self._call.dialogs.leg_over(leg)
         for exchange in (self._asking.get(leg), self._asked.get(leg)):
             if exchange is None or exchange.finished:
                 continue

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from services.sip_edge.call.state import CallState, LegPhase, LegState
+from services.sip_edge.call.state import CALLER, CallState, LegPhase, LegState
 
 _LEG_FIELDS = LegState._fields
 
@@ -22,6 +22,8 @@ def pack(state: CallState, execution: dict[str, Any] | None) -> bytes:
             "legs": list(state.legs.values()),
             "ended": state.ended,
             "reported": sorted(state.reported),
+            "served": state.served,
+            "linkedid": state.linkedid,
             "execution": execution,
         },
         unicode_errors="surrogateescape",  # what phones say need not be UTF-8
@@ -45,5 +47,7 @@ def unpack(data: bytes) -> tuple[CallState, dict[str, Any] | None]:
         legs=legs,
         ended=read["ended"],
         reported=frozenset(read["reported"]),
+        served=read.get("served", CALLER),
+        linkedid=read.get("linkedid", ""),
     )
     return state, read["execution"]

@@ -14,14 +14,18 @@ from typing import Any, NamedTuple
 from services.core.events.catalogue import (
     CallEnded,
     CallStarted,
+    CallTransferred,
     Event,
     LegAnswered,
     LegEnded,
     LegHeld,
     LegInvited,
+    LegJoined,
+    LegMoved,
     LegProgressed,
     LegRedirected,
     LegRenegotiated,
+    LegReplaced,
     LegResumed,
     LegRinging,
     LegsBridged,
@@ -81,6 +85,9 @@ class CallState(NamedTuple):
     ended: bool = False
     reported: frozenset[str] = frozenset()
     """Legs whose media was accounted for."""
+    served: str = CALLER
+    """The leg the dialplan works for: the caller, until a transfer makes it another one."""
+    linkedid: str = ""
 
     def leg(self, name: str) -> LegState:
         return self.legs[name]
@@ -88,7 +95,7 @@ class CallState(NamedTuple):
     @property
     def answered(self) -> bool:
         """Did the caller get a 2xx?"""
-        return self.legs[CALLER].phase is LegPhase.ANSWERED
+        return self.legs[self.served].phase is LegPhase.ANSWERED
 
 
 def _with_leg(state: CallState, leg: LegState) -> CallState:
@@ -120,7 +127,7 @@ def _started(state: CallState, event: CallStarted) -> CallState:
         remote_cseq=event.remote_cseq,
         remote_sdp=event.sdp,
     )
-    return state._replace(legs={CALLER: caller}, dialplan_version=event.dialplan_version)
+    return state._replace(legs={CALLER: caller}, dialplan_version=event.dialplan_version, linkedid=event.linkedid)
 
 
 def _invited(state: CallState, event: LegInvited) -> CallState:
@@ -183,7 +190,46 @@ def _renegotiated(state: CallState, event: LegRenegotiated) -> CallState:
     return _change(state, event.leg, **changes)
 
 
-def _leg_ended(state: CallState, event: LegEnded) -> CallState:
+def _transferred(state: CallState, event: CallTransferred) -> CallState:
+    state = _change(_change(state, event.leg, peer=""), event.party, peer="")
+    return state._replace(served=event.party)
+
+
+def _joined(state: CallState, event: LegJoined) -> CallState:
+    leg = LegState(
+        leg=event.leg,
+        phone=event.phone,
+        channel=event.channel,
+        family=event.family,
+        transport=event.transport,
+        remote=event.source,
+        local=event.local,
+        flow_id=event.flow_id,
+        sip_call_id=event.sip_call_id,
+        local_uri=event.local_uri,
+        remote_uri=event.remote_uri,
+        local_tag=event.local_tag,
+        remote_tag=event.remote_tag,
+        remote_target=event.remote_target,
+        route_set=event.route_set,
+        local_cseq=event.local_cseq,
+        remote_cseq=event.remote_cseq,
+        remote_sdp=event.sdp,
+    )
+    return _with_leg(state, leg)._replace(linkedid=event.linkedid)
+
+
+def _replaced(state: CallState, event: LegReplaced) -> CallState:
+    leg = state.legs.get(event.leg)
+    if leg is None:
+        return state
+    if leg.peer:
+        state = _change(_change(state, event.by, peer=leg.peer), leg.peer, peer=event.by)
+    state = _change(state, event.leg, peer="")
+    return state._replace(served=event.by) if state.served == event.leg else state
+
+
+def _leg_ended(state: CallState, event: LegEnded | LegMoved) -> CallState:
     leg = state.legs.get(event.leg)
     if leg is None:
         return state
@@ -203,6 +249,10 @@ _EVOLVE: dict[type[Event], Callable[[CallState, Any], CallState]] = {
     LegResumed: lambda state, event: _change(state, event.leg, held=False),
     LegRenegotiated: _renegotiated,
     LegRedirected: lambda state, event: _change(state, event.leg, remote_target=event.remote_target),
+    CallTransferred: _transferred,
+    LegJoined: _joined,
+    LegReplaced: _replaced,
+    LegMoved: _leg_ended,
     LegEnded: _leg_ended,
     MediaReported: lambda state, event: state._replace(reported=state.reported | {event.leg}),
     CallEnded: lambda state, event: state._replace(ended=True),

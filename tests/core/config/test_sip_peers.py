@@ -28,6 +28,11 @@ def test_what_a_phone_does_not_say_general_says(load: Load) -> None:
     assert (peer.context, peer.max_contacts, peer.codecs) == ("internal", 3, ("alaw",))
 
 
+def test_a_phone_may_transfer_unless_it_is_said_otherwise(load: Load) -> None:
+    assert alice(load).allow_transfer
+    assert not alice(load, "allowtransfer=no\n").allow_transfer
+
+
 @pytest.mark.parametrize(
     ("written", "host", "port"),
     [

@@ -26,7 +26,15 @@ from services.core.sip.transaction import ServerKey
 from services.dialplan.loader import load
 from services.media.api import MediaStats, PartyStats
 from services.sip_edge.call import effects as fx
-from services.sip_edge.call.party import Destination, IncomingInvite, MediaFailed, NotLocated
+from services.sip_edge.call.party import (
+    Destination,
+    IncomingInvite,
+    Joined,
+    JoinRequest,
+    MediaFailed,
+    NotLocated,
+    PhoneRules,
+)
 from services.sip_edge.call.process import CallProcess, CallSettings, Decision, Surroundings
 from services.sip_edge.call.snapshot import pack, unpack
 from services.sip_edge.call.state import CallState, evolve, new_call
@@ -55,21 +63,27 @@ class Harness:
         *,
         phones: Mapping[str, str] | None = None,
         codecs: tuple[str, ...] = ("ulaw", "alaw"),
+        name: str = "",
     ) -> None:
         path = folder / "extensions.conf"
         path.write_text(dialplan)
         counter = itertools.count(1)
         self.now_s = 1_700_000_000.0
+        self.name = name
+        self.rules: dict[str, PhoneRules] = {}
+        self.others: list[Harness] = []
+        """Calls of the same edge: those a REFER with Replaces may name."""
         self.phones = dict(phones or {"dev2": "192.0.2.12", "dev3": "192.0.2.13"})
         self.codecs = codecs
         self.call = CallProcess(
-            "1700000000.c1",
+            f"1700000000.c1{name}",
             program=load(path),
             settings=CallSettings(user_agent="test"),
             surroundings=Surroundings(
-                new_tag=lambda: f"tag{next(counter)}",
-                new_sip_call_id=lambda: f"callid{next(counter)}",
+                new_tag=lambda: f"tag{name}{next(counter)}",
+                new_sip_call_id=lambda: f"callid{name}{next(counter)}",
                 unix_s=lambda: self.now_s,
+                phone=lambda phone: self.rules.get(phone, PhoneRules(context="internal")),
             ),
         )
         self.events: list[Event] = []
@@ -94,7 +108,8 @@ class Harness:
         body = sdp(source) if offer is None else offer
         flow = self.flow(source)
         request = self.message(
-            "INVITE", f"sip:{called}@pbx.example", source, cseq=1, call_id="caller-call", from_tag="caller", body=body,
+            "INVITE", f"sip:{called}@pbx.example", source, cseq=1, call_id=f"caller-call{self.name}",
+            from_tag="caller", body=body,
             max_forwards=hops,
         )  # fmt: skip
         self.invite = IncomingInvite(
@@ -171,6 +186,11 @@ class Harness:
         ]
         assert found, f"no {method} went to leg {leg}"
         return found[-1]
+
+    def requests_to(self, leg: str, method: str) -> list[Request]:
+        """Every request of ours of a method in a leg's dialog."""
+        call_id = self.call.state.leg(leg).sip_call_id
+        return [one for one in self.requests.values() if one.method == method and one.call_id == call_id]
 
     def request_to(self, leg: str, method: str = "INVITE") -> Request:
         return self.requests[self.token_of(leg, method)]
@@ -251,10 +271,29 @@ class Harness:
                     self.values.pop((effect.space, effect.key), None)
                 else:
                     self.values[effect.space, effect.key] = effect.value
+            case fx.Join():
+                self._join(effect)
+            case fx.JoinOver():
+                outcome, token = effect.outcome, effect.request.token
+                (asking,) = (one for one in self.others if one.call.state.call_id == effect.request.from_call)
+                asking.feed(asking.call.joined(token, outcome))
             case fx.Release():
                 self.released = True
             case _:
                 pass
+
+    def _join(self, effect: fx.Join) -> None:
+        named = effect.replaces
+        for other in self.others:
+            for leg in other.call.state.legs.values():
+                if (leg.sip_call_id, leg.local_tag, leg.remote_tag) == (named.call_id, named.to_tag, named.from_tag):
+                    request = JoinRequest(
+                        from_call=self.call.state.call_id, token=effect.token, linkedid=effect.linkedid,
+                        leg=effect.leg, path=effect.path, replaced=leg.leg, early_only=named.early_only,
+                    )  # fmt: skip
+                    other.feed(other.call.lent(request))
+                    return
+        self.feed(self.call.joined(effect.token, Joined(status=481)))
 
     def _locate(self, target: str) -> tuple[Destination, ...] | NotLocated:
         phone = target.partition("/")[2]
