@@ -265,7 +265,7 @@ class CallProcess:
         return f"b{self._callees}"
 
     def locate(self, target: str, then: Callable[[tuple[Destination, ...] | NotLocated], None]) -> None:
-        self.effect(Locate(self._token(then), target))
+        self.effect(Locate(self._token(then), target, self.dialogs.is_secure(CALLER)))
 
     def fetch(
         self, keys: tuple[tuple[str, str], ...], then: Callable[[Mapping[tuple[str, str], str | None]], None]
