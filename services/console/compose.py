@@ -130,11 +130,7 @@ def banner_of(settings: Settings, program: Program, edge: Edge, metrics: Address
         config=settings.directory,
         data=settings.pbx.data_directory,
         sip=[
-            Listening(
-                address=address,
-                transports=" ".join(name for name, on in (("udp", listener.udp), ("tcp", listener.tcp)) if on),
-            )
-            for address, listener in edge.listening
+            Listening(address=address, transports=" ".join(listener.transports)) for address, listener in edge.listening
         ],
         rtp=settings.rtp,
         media_workers=settings.pbx.media_workers,

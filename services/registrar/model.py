@@ -30,7 +30,7 @@ class Binding:
     """`+sip.instance` without its quotes; kept, not yet used (RFC 5626)."""
     reg_id: int = 0
     transport: str
-    """`udp` or `tcp`: how the REGISTER came."""
+    """`udp`, `tcp`, `tls`, `ws` or `wss`: how the REGISTER came."""
     source: str
     """The phone's address and port as we saw them, `[2001:db8::1]:5060`."""
     local: str

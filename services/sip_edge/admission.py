@@ -23,7 +23,7 @@ from services.core.sip.digest import (
     Stale,
     algorithms_for,
 )
-from services.core.sip.flow import Flow
+from services.core.sip.flow import TLS, Flow
 from services.core.sip.headers import STAR
 from services.core.sip.message import Request, Response, make_response
 from services.core.sip.transaction import stateless_tag
@@ -97,6 +97,17 @@ class Admission:
             return self.answer(request, 416)
         return None
 
+    def check_security(self, request: Request, flow: Flow) -> Response | None:
+        """A `sips:` request that came in the clear has been downgraded on its way, and a `sips:` Contact there could
+        not be reached as it says (RFC 3261 section 26.2.2): refused, also before anybody shows a password."""
+        if flow.secure:
+            return None
+        downgraded = request.request_uri.scheme == "sips"
+        if not downgraded and any("sips:" in row.lower() for row in request.rows("Contact")):
+            contacts = request.contacts
+            downgraded = contacts is not STAR and any(contact.uri.scheme == "sips" for contact in contacts)
+        return self.answer(request, 403, ("Warning", '399 pbx "sips: needs TLS"')) if downgraded else None
+
     def check_content(self, request: Request) -> Response | None:
         """What of the request we cannot serve: extensions and bodies (RFC 3261 section 8.2.2.3, 8.2.3)."""
         known = _INVITE_EXTENSIONS if request.method == "INVITE" else frozenset()
@@ -135,15 +146,21 @@ class Admission:
         claimed = request.from_.uri.user_unescaped or ""
         peer = self._peer(claimed)
         if peer is None or peer.type == "peer":
-            trunk = self._by_address.get((unmap(flow.remote.host), flow.remote.port)) or self._by_address.get(
-                (unmap(flow.remote.host), 0)
-            )
+            trunk = self._trunk_at(flow)
             if trunk is not None and (trunk.insecure_invite or trunk.open):
                 self._guard.succeeded(flow.remote.host, trunk.name, now_s)
                 return self._within_acl(request, flow, trunk)
         if peer is None and self._settings.allow_guest and not request.has("Authorization"):
             return Guest()
         return self._recognise(request, flow, now_s, claimed, must_register=False)
+
+    def _trunk_at(self, flow: Flow) -> Peer | None:
+        """The trunk at the far end of a flow. One over TLS is nobody else's address in the clear, and its port says
+        nothing, for it connects from any."""
+        host = unmap(flow.remote.host)
+        if flow.transport == TLS and (host, TLS) in self._by_address:
+            return self._by_address[host, TLS]
+        return self._by_address.get((host, flow.remote.port)) or self._by_address.get((host, 0))
 
     def _recognise(
         self, request: Request, flow: Flow, now_s: float, claimed: str, *, must_register: bool
@@ -214,10 +231,14 @@ def _accepts_sdp(request: Request) -> bool:
     return not types.isdisjoint(_ACCEPTING_SDP)
 
 
-def _peers_by_address(settings: SipSettings) -> dict[tuple[str, int], Peer]:
-    """Trunks by source address: with their port, and with port 0 where any port will do (`insecure=port`)."""
-    found: dict[tuple[str, int], Peer] = {}
+def _peers_by_address(settings: SipSettings) -> dict[tuple[str, int | str], Peer]:
+    """Trunks by source address: with their port, with port 0 where any port will do (`insecure=port`), and with `tls`
+    those reached over TLS, which call over TLS."""
+    found: dict[tuple[str, int | str], Peer] = {}
     for peer in settings.peers.values():
         if peer.host is not None and is_ip(peer.host.host):
+            if peer.transport == TLS:
+                found[peer.host.host, TLS] = peer
+                continue
             found[peer.host.host, 0 if peer.insecure_port else peer.host.port or 5060] = peer
     return found

@@ -28,7 +28,7 @@ from services.sip_edge.edge import Edge
 from services.sip_edge.guard import Guard
 from services.sip_edge.metrics import EdgeMetrics
 from services.sip_edge.probes import KEY_FILE, with_probe_context, with_probes
-from services.sip_edge.transport import BindError
+from services.sip_edge.transport import BindError, CertificateError
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ async def edge_running(
     registry: CollectorRegistry,
     lag: LoopLag,
 ) -> AsyncIterator[Edge]:
-    """An edge that listens while the body runs. Raises StartError for a taken port."""
+    """An edge that listens while the body runs. Raises StartError for a taken port or a bad certificate."""
     metrics = EdgeMetrics(registry)
     probe_key = shared_key(settings.pbx.data_directory, KEY_FILE)
     edge = Edge(
@@ -80,7 +80,7 @@ async def edge_running(
     try:
         try:
             await edge.start()
-        except BindError as error:
+        except (BindError, CertificateError) as error:
             raise StartError(str(error)) from None
         yield edge
     finally:

@@ -102,6 +102,8 @@ class Edge:
             on_closed=self._flow_closed,
             limits=TransportLimits(connections=settings.max_connections, idle_s=settings.tcp_idle_s),
             screen=self.door.lets_in,
+            tls=settings.tls,
+            websocket=settings.websocket,
         )
         self.locator = Locator(settings, registrar, self.transport, self._new_channel)
         self.draining = False
@@ -136,7 +138,10 @@ class Edge:
     # --- life --------------------------------------------------------------------------------------------------
 
     async def start(self, listeners: Iterable[ListenerSettings] | None = None) -> None:
-        """Listen, and put an end to calls this node left behind when it died. Raises BindError for a taken port."""
+        """Listen, and put an end to calls this node left behind when it died.
+
+        Raises BindError for a taken port, CertificateError for files of TLS that cannot be used.
+        """
         for listener in self.settings.listeners if listeners is None else listeners:
             try:
                 self.listening.append((await self.transport.listen(listener), listener))
@@ -348,7 +353,7 @@ class Edge:
         return self._dialogs.get((request.call_id, request.to_tag or ""))
 
     def _outside_dialog(self, key: ServerKey, request: Request, flow: Flow) -> None:
-        refusal = self._admission.check_form(request)
+        refusal = self._admission.check_form(request) or self._admission.check_security(request, flow)
         if refusal is not None:
             self.observer.rejected(request, "form")
             self._turn_away(key, refusal)

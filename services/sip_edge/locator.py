@@ -2,6 +2,10 @@
 
 A phone that registers leads to every contact it has, a trunk with an address to that address. Which socket leaves for
 there, and what we show of ourselves, comes from the transport.
+
+A phone that registered over TLS or WebSocket is met on that very connection, or not at all (RFC 5626's idea; RFC 7118
+section 5.2.3): it has no certificate to be known by, and a browser cannot be connected to. What is meant to be secure,
+because a `sips:` URI or `transport=tls` says so, never goes another way (RFC 3261 section 26.2.2).
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ import socket
 from collections.abc import Callable
 
 from services.core.address import Address, HostPort, is_ip
+from services.core.config.secure import TLS_PORT
 from services.core.config.sip import Peer, SipSettings
 from services.core.sip.errors import SipError
-from services.core.sip.flow import TCP, UDP, Flow
+from services.core.sip.flow import TCP, TLS, UDP, WS, Flow
 from services.core.sip.message import Request
 from services.core.sip.uri import SipUri, escape_user
 from services.registrar import Binding, Registrar
@@ -41,8 +46,11 @@ class Locator:
         self._transport = transport
         self._new_channel = new_channel
 
-    async def locate(self, target: str) -> tuple[Destination, ...] | NotLocated:
-        """Every place `target` leads to now. Raises TransportError when a trunk cannot be reached."""
+    async def locate(self, target: str, *, secure: bool = False) -> tuple[Destination, ...] | NotLocated:
+        """Every place `target` leads to now; only those reached over TLS if `secure`.
+
+        Raises TransportError when a trunk cannot be reached.
+        """
         technology, _, rest = target.partition("/")
         if technology.upper() not in _TECHNOLOGIES:
             return NotLocated(cause=causes.NO_ROUTE, reason=f"no channel driver {technology!r}; use SIP/ or PJSIP/")
@@ -51,26 +59,40 @@ class Locator:
         if peer is None or peer.type == "user":
             return NotLocated(cause=causes.NO_ROUTE, reason=f"sip.conf has no phone or trunk [{name}] to call")
         if peer.host is not None:
-            return await self._at_host(peer, peer.host, number)
-        found = []
+            if secure and peer.transport != TLS:
+                return NotLocated(cause=causes.NO_ROUTE, reason=f"[{name}] is not reached over TLS, and sips: wants it")
+            return await self._at_host(peer, peer.host, number, secure=secure)
+        found, others = [], 0
         for binding in await self._registrar.lookup(peer.name):
             destination = await self._at_contact(peer, binding, number)
-            if destination is not None:
-                found.append(destination)
+            if destination is None:
+                continue
+            if secure and not destination.flow.secure:
+                others += 1
+                continue
+            found.append(destination)
+        if not found and others:
+            reason = f"{name} is not registered over TLS, and sips: wants it"
+            return NotLocated(cause=causes.SUBSCRIBER_ABSENT, reason=reason)
         if not found:
             return NotLocated(cause=causes.SUBSCRIBER_ABSENT, reason=f"{name} is not registered")
         return tuple(found)
 
-    async def _at_host(self, peer: Peer, host: HostPort, number: str) -> tuple[Destination, ...] | NotLocated:
-        transport = peer.transport or "udp"
-        remote = await _resolve(host.host, host.port or SIP_PORT)
+    async def _at_host(
+        self, peer: Peer, host: HostPort, number: str, *, secure: bool
+    ) -> tuple[Destination, ...] | NotLocated:
+        transport = peer.transport or UDP
+        remote = await _resolve(host.host, host.port or (TLS_PORT if transport == TLS else SIP_PORT))
         if remote is None:
             return NotLocated(
                 cause=causes.NETWORK_OUT_OF_ORDER, reason=f"{host.host} of [{peer.name}] does not resolve"
             )
         user = f"{escape_user(number)}@" if number else ""
-        uri = f"sip:{user}{host}{'' if transport == 'udp' else f';transport={transport}'}"
-        flow = await self._transport.flow_to(transport, remote)
+        if secure:
+            uri = f"sips:{user}{host}"
+        else:
+            uri = f"sip:{user}{host}{'' if transport == UDP else f';transport={transport}'}"
+        flow = await self._transport.flow_to(transport, remote, host.host)
         return (self._destination(peer, flow, uri, ()),)
 
     async def _at_contact(self, peer: Peer, binding: Binding, number: str) -> Destination | None:
@@ -87,10 +109,14 @@ class Locator:
             # The way the REGISTER came: its connection while it is open, its listener for a NAT's sake.
             known = source if transport != UDP else remote
             if known.family is local.family:
-                flow = self._transport.flow_between(transport, local, known)
+                flow = self._transport.flow_between(transport, local, known, binding.flow_id)
+        if flow is None and not binding.path and binding.transport not in (UDP, TCP):
+            return None
         try:
-            flow = flow or await self._transport.flow_to(transport, remote)
+            flow = flow or await self._transport.flow_to(transport, remote, _named_in(binding, contact))
         except TransportError:
+            return None
+        if contact.scheme == "sips" and not flow.secure:
             return None
         return self._destination(peer, flow, uri, binding.path)
 
@@ -125,9 +151,10 @@ def next_hop(contact: SipUri, source: Address) -> Address:
     """
     if not is_ip(contact.host):
         return source
+    port = contact.port or _default_port(contact)
     if contact.host == source.host or not ipaddress.ip_address(contact.host).is_private:
-        return Address(contact.host, contact.port or SIP_PORT, source.scope_id)
-    at_contact = Address(contact.host, contact.port or SIP_PORT)
+        return Address(contact.host, port, source.scope_id)
+    at_contact = Address(contact.host, port)
     # A NAT does not change the family: whoever registers one of the other family means it.
     return source if at_contact.family is source.family else at_contact
 
@@ -136,9 +163,10 @@ def reopen_at(request: Request, flow: Flow) -> Address | None:
     """Where to connect for a request of ours should its connection be gone; None where there is none to lose.
 
     That is where the request goes by itself, its first loose Route or its Request-URI (RFC 3261 section 8.1.2): a
-    phone that lost its connection in a call is met at its contact.
+    phone that lost its connection in a call is met at its contact. Over TLS that is done toward servers, whose
+    certificate can be asked for.
     """
-    if flow.transport == UDP:
+    if flow.transport == UDP or (flow.transport != TCP and not flow.peer_name):
         return None
     try:
         routes = request.routes
@@ -154,17 +182,39 @@ def transport_toward(contact: SipUri, next_hop: Address, registered_by: str) -> 
 
     What it says only counts where it is met itself, not behind a NAT that knows nothing but the REGISTER's flow.
     """
+    if registered_by not in (UDP, TCP):
+        return registered_by
     named = (contact.param("transport") or "").lower()
-    return named if named in (UDP, TCP) and next_hop.host == contact.host else registered_by
+    if contact.scheme == "sips" and named != WS:
+        named = TLS
+    return named if named in (UDP, TCP, TLS) and next_hop.host == contact.host else registered_by
+
+
+def _default_port(uri: SipUri) -> int:
+    """RFC 3261 section 19.1.2."""
+    secure = uri.scheme == "sips" or (uri.param("transport") or "").lower() == TLS
+    return TLS_PORT if secure else SIP_PORT
+
+
+def _named_in(binding: Binding, contact: SipUri) -> str:
+    """Whose certificate is asked for where we connect: the proxy's that the binding leads through, or the phone's."""
+    try:
+        return SipUri.parse(_uri_of(binding.path[0])).host if binding.path else contact.host
+    except SipError:
+        return contact.host
 
 
 def _first_route(path: tuple[str, ...], source: Address) -> Address:
     """The proxy the REGISTER came through (RFC 3327); by its address where it names one."""
     try:
-        uri = SipUri.parse(path[0].strip().removeprefix("<").partition(">")[0])
+        uri = SipUri.parse(_uri_of(path[0]))
     except SipError:
         return source
-    return Address(uri.host, uri.port or SIP_PORT) if is_ip(uri.host) else source
+    return Address(uri.host, uri.port or _default_port(uri)) if is_ip(uri.host) else source
+
+
+def _uri_of(route: str) -> str:
+    return route.strip().removeprefix("<").partition(">")[0]
 
 
 async def _resolve(host: str, port: int) -> Address | None:

@@ -212,7 +212,7 @@ class EdgeMetrics(Observer):
         yield counter("pbx_sip_retransmissions", "Messages of ours sent again.", {"": again})
         yield counter("pbx_sip_transactions", "What the transaction layer saw.", dict(layer), "kind")
         yield counter("pbx_sip_transport", "What the sockets saw.", dict(transport), "kind")
-        yield gauge("pbx_sip_connections", "TCP connections held.", {"": edge.transport.connections})
+        yield gauge("pbx_sip_connections", "Connections held: TCP, TLS, WebSocket.", {"": edge.transport.connections})
 
 
 def _method(method: str) -> str:

@@ -243,7 +243,7 @@ class CallRunner:
             case fx.Media():
                 self._enqueue(partial(self._media, effect.token, effect.operation))
             case fx.Locate():
-                edge.spawn(self._locate(effect.token, effect.target))
+                edge.spawn(self._locate(effect.token, effect.target, effect.secure))
             case fx.StartTimer():
                 self._stop_timer(effect.name)
                 self._timers[effect.name] = self._loop.call_later(effect.delay_s, self._timer_fired, effect.name)
@@ -338,9 +338,9 @@ class CallRunner:
             case fx.DeleteMedia():
                 return await media.delete(call_id=call_id, tag=operation.tag or None)
 
-    async def _locate(self, token: int, target: str) -> None:
+    async def _locate(self, token: int, target: str, secure: bool) -> None:
         try:
-            found = await self._edge.locator.locate(target)
+            found = await self._edge.locator.locate(target, secure=secure)
         except (TransportError, StoreError) as error:
             found = NotLocated(cause=38, reason=str(error))
         self.feed(lambda process: process.located(token, found))

@@ -67,7 +67,7 @@ class MemoryTransport(SipTransport):
     def advertised(self, flow: Flow) -> HostPort:
         return HostPort(flow.local.host, flow.local.port)
 
-    def flow_between(self, transport: str, local: Address, remote: Address) -> Flow | None:
+    def flow_between(self, transport: str, local: Address, remote: Address, number: int = 0) -> Flow | None:
         return Flow(transport, local, remote, 1)
 
     def arrive(self, data: bytes, flow: Flow) -> None:

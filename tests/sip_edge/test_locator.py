@@ -22,6 +22,10 @@ from services.sip_edge.locator import next_hop, reopen_at, transport_toward
         ("sip:a@10.0.0.9:5070;transport=tcp", "192.0.2.9:41000", "udp", "udp 192.0.2.9:41000"),
         ("sip:a@df7jal23.invalid;transport=tcp", "192.0.2.9:41000", "udp", "udp 192.0.2.9:41000"),
         ("sip:a@[fd00::9];transport=tcp", "192.0.2.9:41000", "udp", "tcp [fd00::9]:5060"),
+        ("sip:a@192.0.2.9;transport=tls", "192.0.2.9:41000", "udp", "tls 192.0.2.9:5061"),
+        ("sips:a@192.0.2.9", "192.0.2.9:41000", "tcp", "tls 192.0.2.9:5061"),
+        ("sip:a@192.0.2.9:5070;transport=udp", "192.0.2.9:41000", "tls", "tls 192.0.2.9:5070"),
+        ("sip:a@df7jal23.invalid;transport=ws", "192.0.2.9:41000", "wss", "wss 192.0.2.9:41000"),
     ],
 )
 def test_a_contact_is_reached_as_it_says_itself_unless_a_nat_hides_it(
@@ -50,3 +54,7 @@ def test_a_request_whose_connection_is_gone_connects_where_it_goes_by_itself(
     ends = Address.parse("192.0.2.1:5060"), Address.parse("192.0.2.9:41000")
     assert reopen_at(request, Flow("tcp", *ends, 1)) == (None if at is None else Address.parse(at))
     assert reopen_at(request, Flow("udp", *ends, 1)) is None
+    assert reopen_at(request, Flow("wss", *ends, 1)) is None
+    assert reopen_at(request, Flow("tls", *ends, 1)) is None, "a phone's connection is its own to open"
+    trunk = Flow("tls", *ends, 1, "trunk.example")
+    assert (reopen_at(request, trunk) is None) is (at is None)

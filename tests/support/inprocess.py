@@ -94,14 +94,18 @@ class InProcessPbx:
     recorder: Recorder
     settings: Settings
 
-    def address(self, family: Family = Family.IP4) -> Address:
+    def address(self, family: Family = Family.IP4, transport: str = "udp") -> Address:
         """Where phones of a family register."""
-        return next(address for address, _ in self.edge.listening if address.family is family)
+        return next(
+            address
+            for address, listener in self.edge.listening
+            if address.family is family and transport in listener.transports
+        )
 
     def agent(
         self, user: str, password: str, *, family: Family = Family.IP4, transport: str = "udp", tone_hz: int = 1000
     ) -> UserAgent:
-        server = self.address(family)
+        server = self.address(family, transport)
         return UserAgent(
             user=user, password=password, local=server.host, server=server, transport=transport, tone_hz=tone_hz
         )

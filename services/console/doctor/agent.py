@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from services.console.doctor.tone import ToneEndpoint
 from services.core.address import Address, HostPort
+from services.core.config.secure import TlsSettings
 from services.core.config.sip import ListenerSettings
 from services.core.sdp import SessionDescription, synthesise_answer, synthesise_offer
 from services.core.sip.dialog import Dialog
@@ -112,8 +113,17 @@ class UserAgent:
     """A phone at an address of this machine."""
 
     def __init__(
-        self, *, user: str, password: str, local: str, server: Address, transport: str = "udp", tone_hz: int = 1000
+        self,
+        *,
+        user: str,
+        password: str,
+        local: str,
+        server: Address,
+        transport: str = "udp",
+        tone_hz: int = 1000,
+        tls: TlsSettings | None = None,
     ) -> None:
+        """`transport` is `udp`, `tcp` or `tls`; over TLS any certificate is taken unless `tls` says otherwise."""
         self.user = user
         self.server = server
         self.tone_hz = tone_hz
@@ -124,7 +134,9 @@ class UserAgent:
         self._transport_name = transport
         self._digest = DigestClient(user, Password(password), lambda: secrets.token_hex(8))
         self._layer = TransactionLayer(new_branch=_new_branch)
-        self._transport = SipTransport(self._message, lambda *_: None, lambda _flow: None)
+        self._transport = SipTransport(
+            self._message, lambda *_: None, lambda _flow: None, tls=tls or TlsSettings(verify_server=False)
+        )
         self._waiting: dict[ClientKey, tuple[asyncio.Future[Response], Callable[[Response], None]]] = {}
         self._calls: dict[tuple[str, str], AgentCall] = {}
         self._ringing: dict[ServerKey, Request] = {}
@@ -136,8 +148,14 @@ class UserAgent:
 
     async def start(self) -> None:
         """Open a port of our own and the way to the server. Raises TransportError."""
-        udp = self._transport_name == "udp"
-        settings = ListenerSettings(address=Address(self._local, 0), udp=udp, tcp=not udp, origin="the agent's port")
+        name = self._transport_name
+        settings = ListenerSettings(
+            address=Address(self._local, 0),
+            udp=name == "udp",
+            tcp=name == "tcp",
+            tls=name == "tls",
+            origin="the agent's port",
+        )
         await self._transport.listen(settings)
         self._flow = await self._transport.flow_to(self._transport_name, self.server)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from services.console.doctor.agent import AgentCall, CallFailed, UserAgent
 from services.core.address import Address, Family, is_unspecified
 from services.core.config.sip import ListenerSettings
+from services.core.sip.flow import WS, WSS
 from services.sip_edge import probes
 from services.sip_edge.transport import TransportError
 
@@ -43,13 +44,16 @@ class Examination:
 
 
 def targets(listeners: Iterable[ListenerSettings]) -> list[tuple[Address, str]]:
-    """Every address and transport to call through; a wildcard is tried on the loopback address."""
+    """Every address and transport to call through; a wildcard is tried on the loopback address.
+
+    WebSockets are left out: they are opened by browsers.
+    """
     found = []
     for listener in listeners:
         address = listener.address
         if is_unspecified(address.host):
             address = Address(_LOOPBACK[address.family], address.port)
-        found += [(address, name) for name, enabled in (("udp", listener.udp), ("tcp", listener.tcp)) if enabled]
+        found += [(address, name) for name in listener.transports if name not in (WS, WSS)]
     return found
 
 

@@ -42,7 +42,7 @@ def load_settings(
         raise ConfigError([Problem(str(directory), 0, "is not a directory", "give --config the folder of sip.conf")])
     findings = Findings()
     environment = {**env, **(overrides or {})}
-    sip = read_sip(_read(folder, "sip.conf", findings).sections, environment, findings)
+    sip = read_sip(_read(folder, "sip.conf", findings).sections, environment, findings, folder)
     families = sorted(
         {listener.address.family for listener in sip.listeners}, key=lambda family: family.value, reverse=True
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 
 from services.core.address import Address, Family, HostPort
-from services.core.config import acl, codecs
-from services.core.config.conf import Section
+from services.core.config import acl, codecs, secure
+from services.core.config.conf import Entry, Section
+from services.core.config.secure import TlsSettings, WebSocketSettings
 from services.core.config.sip_tables import (
     ALLOW,
     ALLOWGUEST,
@@ -51,8 +53,8 @@ from services.core.config.sip_tables import (
     UDPENABLE,
     USERAGENT,
 )
-from services.core.config.table import BadValue, Findings, Values, by_name
-from services.core.config.values import WILDCARDS, family_name
+from services.core.config.table import BadValue, Findings, Setting, Values, by_name
+from services.core.config.values import WILDCARDS, Bind, family_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +65,22 @@ class ListenerSettings:
     """Port included; port 0 takes a free one."""
     udp: bool
     tcp: bool
+    tls: bool = False
+    ws: bool = False
+    wss: bool = False
+    """UDP and TCP share a port; of the others, each has a listener of its own."""
     advertised: HostPort | None = None
     """What Via and Contact show instead of the address; without a port, the port that is listened on."""
     origin: str
     """Where it was asked for, `sip.conf:3`."""
     implied: bool = False
     """The wildcard of a family that nobody named: a machine without that family starts without it, with a warning."""
+
+    @property
+    def transports(self) -> tuple[str, ...]:
+        """What is spoken there, in the words of a flow."""
+        spoken = (("udp", self.udp), ("tcp", self.tcp), ("tls", self.tls), ("ws", self.ws), ("wss", self.wss))
+        return tuple([word for word, on in spoken if on])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +108,7 @@ class Peer:
     insecure_port: bool = False
     """It is recognised by its address whatever port it sends from (`insecure=port`)."""
     transport: str | None = None
-    """`udp` or `tcp` toward a `host` that is not dynamic; None leaves it to RFC 3263."""
+    """`udp`, `tcp` or `tls` toward a `host` that is not dynamic; None leaves it to RFC 3263."""
     allow_transfer: bool = True
     """It may hand a call on by REFER, or take one over by Replaces."""
     origin: str
@@ -138,12 +150,19 @@ class SipSettings:
     max_calls: int
     max_transactions: int
     max_connections: int
-    """TCP connections per listener."""
+    """Connections per listener."""
     tcp_idle_s: int
+    tls: TlsSettings
+    websocket: WebSocketSettings
 
 
-def read_sip(sections: Sequence[Section], env: Mapping[str, str], findings: Findings) -> SipSettings:
-    """The settings in the sections of sip.conf. Problems go to `findings`, defaults stand in. Never raises."""
+def read_sip(
+    sections: Sequence[Section], env: Mapping[str, str], findings: Findings, folder: Path = Path()
+) -> SipSettings:
+    """The settings in the sections of sip.conf. Problems go to `findings`, defaults stand in. Never raises.
+
+    Names of files are relative to `folder`.
+    """
     groups = by_name(sections)
     for name, same in groups.items():
         for again in same[1:]:
@@ -162,6 +181,8 @@ def read_sip(sections: Sequence[Section], env: Mapping[str, str], findings: Find
     realm = general.get(REALM)
     defaults = _PeerDefaults(general.get(CONTEXT), default_codecs, general.get(MAX_CONTACTS), realm)
     peers = {name: _peer(name, same[0], defaults, env, findings) for name, same in groups.items()}
+    tls = secure.read_tls(general, folder)
+    _check_tls(general, tls, listeners, peers, groups, findings)
     return SipSettings(
         listeners=listeners,
         context=defaults.context,
@@ -179,56 +200,109 @@ def read_sip(sections: Sequence[Section], env: Mapping[str, str], findings: Find
         max_transactions=general.get(MAXTRANSACTIONS),
         max_connections=general.get(MAXCONNECTIONS),
         tcp_idle_s=general.get(TCPIDLE),
+        tls=tls,
+        websocket=secure.read_websocket(general),
     )
 
 
 # --- listeners ---------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """Listeners of one setting."""
+
+    bind: Setting[Bind]
+    port: int
+    port_origin: Entry | None = None
+    """The line that says the port, or asks for the listeners, where no address does."""
+    wildcards: bool = True
+    """Whether a family without an address listens on its wildcard."""
+    spoken: Mapping[str, bool]
+
+
 def _listeners(general: Values) -> tuple[ListenerSettings, ...]:
-    default_port = general.get(BINDPORT)
     udp, tcp = general.get(UDPENABLE), general.get(TCPENABLE)
     if not (udp or tcp):
         entry = general.entry(TCPENABLE) or general.entry(UDPENABLE)
         assert entry is not None, "both are on unless a line says otherwise"
         general.fail(entry, "neither UDP nor TCP is enabled", "set udpenable=yes or tcpenable=yes")
     families = _families(general)
-    external = {Family.IP4: general.optional(EXTERNADDR), Family.IP6: general.optional(EXTERNADDR6)}
     found: list[ListenerSettings] = []
+    for kind in _kinds(general, udp=udp, tcp=tcp):
+        _listen(general, kind, families, found)
+    return tuple(found)
+
+
+def _kinds(general: Values, *, udp: bool, tcp: bool) -> list[_Kind]:
+    plain = {"udp": udp, "tcp": tcp}
+    kinds = [_Kind(bind=BINDADDR, port=general.get(BINDPORT), port_origin=general.entry(BINDPORT), spoken=plain)]
+    unencrypted = {"udp": False, "tcp": False}
+    tls_entry, tls_bind = general.entry(secure.TLSENABLE), general.entry(secure.TLSBINDADDR)
+    if general.get(secure.TLSENABLE):
+        tls = {**unencrypted, "tls": True}
+        kinds.append(_Kind(bind=secure.TLSBINDADDR, port=secure.TLS_PORT, port_origin=tls_entry, spoken=tls))
+    elif tls_bind is not None:
+        general.warn(tls_bind, "tlsbindaddr has no effect", "add tlsenable=yes")
+    for bind, port, word in (
+        (secure.WS_BINDADDR, secure.WS_PORT, "ws"),
+        (secure.WSS_BINDADDR, secure.WSS_PORT, "wss"),
+    ):
+        kinds.append(_Kind(bind=bind, port=port, wildcards=False, spoken={**unencrypted, word: True}))
+    return kinds
+
+
+def _listen(general: Values, kind: _Kind, families: Sequence[Family], found: list[ListenerSettings]) -> None:
+    """Add the listeners of one kind to those found before."""
+    external = {Family.IP4: general.optional(EXTERNADDR), Family.IP6: general.optional(EXTERNADDR6)}
+    if kind.bind is not BINDADDR:
+        # Their port is the one of SIP in the clear.
+        external = {family: shown and HostPort(shown.host, None) for family, shown in external.items()}
     named: set[Family] = set()
-    for entry, bind in general.each(BINDADDR):
+    for entry, bind in general.each(kind.bind):
         named.add(bind.family)
         if bind.family not in families:
             continue
-        address = Address(bind.host, default_port if bind.port is None else bind.port)
+        address = Address(bind.host, kind.port if bind.port is None else bind.port)
         clash = next((other for other in found if _overlap(other.address, address)), None)
         if clash is not None:
-            general.fail(entry, f"bindaddr: {address} is already listened on by {clash.address} of {clash.origin}")
+            message = f"{kind.bind.name}: {address} is already listened on by {clash.address} of {clash.origin}"
+            general.fail(entry, message)
             continue
-        found.append(
-            ListenerSettings(
-                address=address,
-                udp=udp,
-                tcp=tcp,
-                advertised=bind.advertised or external[bind.family],
-                origin=entry.where,
-            )
-        )
-    for family in families:
+        advertised = bind.advertised or external[bind.family]
+        found.append(ListenerSettings(address=address, advertised=advertised, origin=entry.where, **kind.spoken))
+    for family in families if kind.wildcards else ():
         if family not in named:
-            address = Address(WILDCARDS[family], default_port)
-            origin = general.entry(BINDPORT)
+            origin = kind.port_origin
             found.append(
                 ListenerSettings(
-                    address=address,
-                    udp=udp,
-                    tcp=tcp,
+                    address=Address(WILDCARDS[family], kind.port),
                     advertised=external[family],
                     origin=origin.where if origin else f"default of {family_name(family)}",
                     implied=True,
+                    **kind.spoken,
                 )
             )
-    return tuple(found)
+
+
+def _check_tls(
+    general: Values,
+    tls: TlsSettings,
+    listeners: Sequence[ListenerSettings],
+    peers: Mapping[str, Peer],
+    sections: Mapping[str, Sequence[Section]],
+    findings: Findings,
+) -> None:
+    """TLS needs certificates, and trunks over TLS need TLS."""
+    entry = general.entry(secure.TLSENABLE) if general.get(secure.TLSENABLE) else general.entry(secure.WSS_BINDADDR)
+    if entry is not None and not general.entries(secure.TLSCERTFILE):
+        general.fail(entry, f"{entry.key} needs a certificate", "add tlscertfile=")
+    if any(listener.tls for listener in listeners):
+        return
+    for name, peer in peers.items():
+        if peer.transport == "tls" and not peer.dynamic:
+            problem = sections[name][0].problem(f"[{name}] is reached over TLS, which is off", "add tlsenable=yes")
+            findings.problems.append(problem)
 
 
 def _families(general: Values) -> list[Family]:

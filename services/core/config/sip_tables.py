@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from services.core.address import Family
-from services.core.config import values
+from services.core.config import secure, values
 from services.core.config.codecs import DEFAULT, KNOWN
 from services.core.config.table import BadValue, Setting, Table
 
@@ -225,7 +225,7 @@ MAXCONNECTIONS = Setting(
     read=values.number(1, 100_000),
     form="1 to 100000",
     default="4096",
-    doc="TCP connections of each listener; further ones are closed at once.",
+    doc="Connections (TCP, TLS, WebSocket) of each listener; further ones are closed at once.",
 )
 TCPIDLE = Setting(
     name="tcpidle",
@@ -318,9 +318,10 @@ INSECURE = Setting(
 )
 TRANSPORT = Setting(
     name="transport",
-    read=values.one_of("udp", "tcp"),
-    form="udp or tcp",
-    doc="How a `host` that is not dynamic is reached. A phone that registers is reached as it registered.",
+    read=values.one_of("udp", "tcp", "tls"),
+    form="udp, tcp or tls",
+    doc="How a `host` that is not dynamic is reached; over `tls`, its port is 5061 unless set, its certificate must "
+    "name the `host`, and its calls come over TLS too. A phone that registers is reached as it registered.",
 )
 ALLOWTRANSFER = Setting(
     name="allowtransfer",
@@ -355,11 +356,11 @@ _REPORTED = dict.fromkeys(
     "dtmfmode": "digits are taken as RFC 4733 events and as INFO",
     "relaxdtmf": _BUILT_IN,
     "compactheaders": _BUILT_IN,
+    **secure.WITHOUT_EFFECT,
 }
 _REFUSED = {
     "udpbindaddr": "write bindaddr",
-    "tlsenable": "TLS comes later; remove the line to go on without encryption",
-    "tlsbindaddr": "TLS comes later",
+    "tlscapath": "use tlscafile",
     "encryption": "SRTP comes later; remove the line to go on without encryption",
     "contactdeny": "use deny",
     "contactpermit": "use permit",
@@ -383,6 +384,7 @@ GENERAL = Table(
     intro="Listeners, and what holds for everybody.",
     settings=(
         *(BINDADDR, BINDPORT, IPV4, IPV6, UDPENABLE, TCPENABLE, EXTERNADDR, EXTERNADDR6),
+        *secure.SETTINGS,
         *(CONTEXT, DISALLOW, ALLOW, REALM, DOMAIN, ALLOWGUEST, USERAGENT),
         *(MINEXPIRY, DEFAULTEXPIRY, MAXEXPIRY, MAX_CONTACTS),
         *(MAXCALLS, MAXTRANSACTIONS, MAXCONNECTIONS, TCPIDLE, TIMERT1),

@@ -74,7 +74,7 @@ COMMON: Mapping[str, str] = {
     "exten": "Extension of the dialplan.",
     "family": "`ip4` or `ip6`.",
     "files": "Names of the recordings, in order.",
-    "flow_id": "The listener (UDP) or connection (TCP) it came by, or leaves by.",
+    "flow_id": "The listener (UDP) or connection it came by, or leaves by.",
     "instance": "`+sip.instance` of the Contact (RFC 5626); empty without one.",
     "leg": "The leg it is about; `a` is the caller's.",
     "local": "Our address and port.",
@@ -99,7 +99,7 @@ COMMON: Mapping[str, str] = {
     "sdp": "A session description.",
     "sip_call_id": "Call-ID of the dialog, or of the REGISTER.",
     "status": "SIP status code.",
-    "transport": "`udp` or `tcp`.",
+    "transport": "`udp`, `tcp`, `tls`, `ws` or `wss`.",
     "user_agent": "The phone's User-Agent.",
 }
 """Of fields that mean the same wherever they stand; the catalogue describes the others, and exceptions."""

@@ -11,7 +11,7 @@ from services.core.events.catalogue import LegRedirected, LegRenegotiated
 from services.core.sdp import next_version
 from services.core.sip.dialog import Dialog
 from services.core.sip.errors import SipError
-from services.core.sip.flow import Flow
+from services.core.sip.flow import UDP, WS, WSS, Flow
 from services.core.sip.message import Request, Response
 from services.core.sip.transaction import BRANCH_COOKIE
 from services.core.sip.uri import NameAddr, SipUri, escape_user
@@ -41,6 +41,8 @@ class _Path:
     """The session description the leg was last shown."""
     over: bool = False
     """Its party hung up, or was hung up."""
+    secure: bool = False
+    """Made by a `sips:` request: our Contact is `sips:` too (RFC 3261 section 12.1.1)."""
 
 
 class Dialogs:
@@ -55,14 +57,15 @@ class Dialogs:
     def caller(self, invite: IncomingInvite, local_tag: str, *, leg: str = CALLER) -> Dialog:
         """The dialog of an INVITE to us, ours to confirm (RFC 3261 section 12.1.1)."""
         dialog = Dialog.uas(invite.request, local_tag)
-        self._paths[leg] = _Path(invite.flow, invite.advertised, dialog=dialog)
+        secure = _is_sips(invite.request.uri) or _is_sips(dialog.remote_target)
+        self._paths[leg] = _Path(invite.flow, invite.advertised, dialog=dialog, secure=secure)
         return dialog
 
     def invite(
         self, leg: str, destination: Destination, *, name: str, number: str, sdp: bytes, max_forwards: int | None
     ) -> Request:
         """The INVITE toward a callee."""
-        path = _Path(destination.flow, destination.advertised)
+        path = _Path(destination.flow, destination.advertised, secure=_is_sips(destination.uri))
         self._paths[leg] = path
         call = self._call
         caller = SipUri(
@@ -114,7 +117,7 @@ class Dialogs:
             local_cseq=state.local_cseq,
             remote_cseq=state.remote_cseq,
         )
-        self._paths[leg] = _Path(flow, advertised, dialog=dialog)
+        self._paths[leg] = _Path(flow, advertised, dialog=dialog, secure=_is_sips(state.remote_target))
 
     def known(self, leg: str) -> bool:
         """Can the leg be reached?"""
@@ -136,6 +139,10 @@ class Dialogs:
     def is_over(self, leg: str) -> bool:
         """Did the party of the dialog leave, in whichever call it is?"""
         return self._paths[leg].over
+
+    def is_secure(self, leg: str) -> bool:
+        """Whether `sips:` asked for TLS on every hop of the leg."""
+        return leg in self._paths and self._paths[leg].secure
 
     # --- inside a dialog ---------------------------------------------------------------------------------------
 
@@ -219,8 +226,13 @@ class Dialogs:
     def contact(self, leg: str) -> str:
         """Our Contact toward a leg. The user part names the call and the leg, whichever edge it comes back to."""
         path = self._paths[leg]
-        transport = "" if path.flow.transport == "udp" else f";transport={path.flow.transport}"
-        return f"<sip:{self._call.state.call_id}-{leg}@{path.advertised}{transport}>"
+        scheme, transport = ("sips", "") if path.secure else ("sip", f";transport={path.flow.transport}")
+        if path.flow.transport in (WS, WSS):
+            # The one word for both; the scheme says whether it is over TLS (RFC 7118 section 5.4).
+            transport = ";transport=ws"
+        elif path.flow.transport == UDP:
+            transport = ""
+        return f"<{scheme}:{self._call.state.call_id}-{leg}@{path.advertised}{transport}>"
 
     def capabilities(self) -> list[tuple[str, str]]:
         return [("Allow", ALLOW), ("Supported", "replaces, norefersub"), ("User-Agent", self._call.settings.user_agent)]
@@ -228,3 +240,7 @@ class Dialogs:
     def _via(self, path: _Path) -> str:
         branch = self._call.surroundings.new_tag()
         return f"SIP/2.0/{path.flow.transport.upper()} {path.advertised};branch={BRANCH_COOKIE}{branch};rport"
+
+
+def _is_sips(uri: str) -> bool:
+    return uri[:5].lower() == "sips:"

@@ -62,6 +62,8 @@ class Locate:
 
     token: int
     target: str
+    secure: bool = False
+    """Only over TLS: the caller asked for `sips:`."""
 
 
 class Echo(enum.Enum):

@@ -306,7 +306,7 @@ class CallProcess:
         return f"b{self._callees}"
 
     def locate(self, target: str, then: Callable[[tuple[Destination, ...] | NotLocated], None]) -> None:
-        self.effect(Locate(self._token(then), target))
+        self.effect(Locate(self._token(then), target, self.dialogs.is_secure(self.state.served)))
 
     def join(self, replaces: Replaces, leg: str, then: Callable[[Joined], None]) -> None:
         """Lend a leg's dialog to the call that has the dialog `replaces` names."""

@@ -2,13 +2,15 @@
 
 TransportError            a socket could not be had or did not lead anywhere
   BindError               an address of ours cannot be listened on: the setting is wrong, or the port is taken
-  UnreachableError        no flow toward a peer: no listener of its family, no route, connection refused
+  CertificateError        a certificate, key or authority cannot be used
+  UnreachableError        no flow toward a peer: no listener of its family, no route, connection refused, no trust
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import ssl
 
 from services.core.address import Address
 
@@ -24,6 +26,10 @@ REASONS = {
 
 def reason_of(error: OSError) -> str:
     """What an error means, without the call and the address that asyncio writes into its own."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not good: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {(error.reason or str(error)).replace('_', ' ').lower()}"
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
@@ -47,6 +53,14 @@ class BindError(TransportError):
     def family_missing(self) -> bool:
         """The machine lacks the address or its family: no more than a warning for a listener that nobody named."""
         return self.errno in FAMILY_MISSING
+
+
+class CertificateError(TransportError):
+    """A file of TLS cannot be used. One line for the operator."""
+
+    def __init__(self, origin: str, message: str) -> None:
+        self.origin = origin
+        super().__init__(f"{origin}: {message}")
 
 
 class UnreachableError(TransportError):

@@ -13,34 +13,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.core.address import Address, Family, HostPort
+from services.core.config.secure import TlsSettings, WebSocketSettings
 from services.core.config.sip import ListenerSettings
 from services.core.sip.errors import SipError
-from services.core.sip.flow import TCP, UDP, Flow
+from services.core.sip.flow import SECURE, STREAMS, TCP, TLS, UDP, WS, WSS, Flow
 from services.core.sip.message import Request, Response, parse_message
+from services.sip_edge.transport.connection import StreamConnection
 from services.sip_edge.transport.errors import BindError, UnreachableError, reason_of
 from services.sip_edge.transport.limits import TransportLimits
 from services.sip_edge.transport.sockets import bound_address, kernel_source, open_tcp
-from services.sip_edge.transport.streams import StreamConnection, Streams
+from services.sip_edge.transport.streams import Streams
+from services.sip_edge.transport.tls import Tls
 from services.sip_edge.transport.udp import UdpListener
 
 Message = Request | Response
 
+_OF_STREAMS = (
+    "received",
+    "sent",
+    "send_full",
+    "send_failed",
+    "accepted",
+    "dialled",
+    "dial_failed",
+    "refused",
+    "overdue",
+    "framing_errors",
+    "handshake_failed",
+)
 COUNTERS = (
     "udp_received",
     "udp_sent",
     "udp_send_full",
     "udp_send_failed",
     "udp_receive_failed",
-    "tcp_received",
-    "tcp_sent",
-    "tcp_send_full",
-    "tcp_send_failed",
-    "tcp_accepted",
-    "tcp_dialled",
-    "tcp_dial_failed",
-    "tcp_refused",
-    "tcp_overdue",
-    "tcp_framing_errors",
+    *(f"{kind}_{what}" for kind in STREAMS for what in _OF_STREAMS),
+    "tls_certificates_reloaded",
+    "tls_certificates_refused",
     "keepalives",
     "not_sip",
     "parse_errors",
@@ -48,6 +57,8 @@ COUNTERS = (
     "unknown_flow",
     "screened",
 )
+_RECEIVED = {kind: f"{kind}_received" for kind in STREAMS}
+_SENT = {kind: f"{kind}_sent" for kind in STREAMS}
 KEEP_ALIVE = frozenset(b"\r\n\0 ")
 """Octets that phones send by themselves to keep a NAT's mapping."""
 FREE_PORT_ATTEMPTS = 16
@@ -56,7 +67,7 @@ FREE_PORT_ATTEMPTS = 16
 
 @dataclass(frozen=True, slots=True)
 class _Listener:
-    """One `bindaddr`: UDP, TCP or both on one port."""
+    """One address: UDP, TCP or both on one port, or one of the others."""
 
     number: int
     settings: ListenerSettings
@@ -83,6 +94,8 @@ class SipTransport:
         *,
         limits: TransportLimits | None = None,
         screen: Callable[[Flow], bool] | None = None,
+        tls: TlsSettings | None = None,
+        websocket: WebSocketSettings | None = None,
     ) -> None:
         self.stats: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self._screen = screen or _welcome
@@ -93,6 +106,8 @@ class SipTransport:
         self._loop = asyncio.get_running_loop()
         self._listeners: dict[int, _Listener] = {}
         self._count = 0
+        self._tls = Tls(tls or TlsSettings())
+        self._watch: asyncio.TimerHandle | None = None
         self._streams = Streams(
             receive=self._receive_frame,
             refuse=self._refuse,
@@ -100,6 +115,8 @@ class SipTransport:
             screen=self._passes,
             limits=self._limits,
             stats=self.stats,
+            tls=self._tls,
+            websocket=websocket or WebSocketSettings(),
         )
 
     @property
@@ -120,7 +137,13 @@ class SipTransport:
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     async def listen(self, settings: ListenerSettings) -> Address:
-        """Open a listener, its UDP and TCP sockets on one port. Raises BindError; nothing stays open then."""
+        """Open a listener, its UDP and TCP sockets on one port. Raises BindError; nothing stays open then.
+
+        The first one over TLS reads the certificates, which are looked after from then on. Raises CertificateError.
+        """
+        if self._watch is None and SECURE.intersection(settings.transports):
+            self._tls.load()
+            self._watch_certificates()
         attempts = 1 if settings.address.port else FREE_PORT_ATTEMPTS
         while True:
             attempts -= 1
@@ -139,22 +162,33 @@ class SipTransport:
             except OSError as error:
                 raise BindError(UDP, address, settings.origin, error) from error
             address = udp.address
-        if settings.tcp:
+        for kind in settings.transports:
+            if kind == UDP:
+                continue
             try:
                 sock = open_tcp(address, self._limits.backlog)
             except OSError as error:
                 if udp is not None:
                     udp.close()
-                raise BindError(TCP, address, settings.origin, error) from error
+                raise BindError(kind, address, settings.origin, error) from error
             address = Address(address.host, bound_address(sock).port, address.scope_id)
-            await self._streams.listen(sock, number)
+            await self._streams.listen(sock, number, kind)
         self._listeners[number] = _Listener(number, settings, address, udp)
         if udp is not None:
             udp.start()
         return address
 
+    def _watch_certificates(self) -> None:
+        """Look after the files of TLS, whose owner renews them without asking us."""
+        renewed = self._tls.refresh()
+        if renewed is not None:
+            self.stats["tls_certificates_reloaded" if renewed else "tls_certificates_refused"] += 1
+        self._watch = self._loop.call_later(self._limits.certificate_check_s, self._watch_certificates)
+
     async def close(self) -> None:
         """Close every socket; connections may send what is buffered first."""
+        if self._watch is not None:
+            self._watch.cancel()
         for listener in self._listeners.values():
             if listener.udp is not None:
                 listener.udp.close()
@@ -175,52 +209,74 @@ class SipTransport:
                 self.stats["unknown_flow"] += 1
                 return False
             return listener.udp.send(data, flow)
-        connection = self._streams.by_number(flow.id) or self._streams.toward(flow.remote)
-        if connection is None and reopen is not None:
-            connection = self._streams.toward(reopen) or self._redial(flow, reopen)
+        connection = self._streams.by_number(flow.id) or self._replacement(flow, reopen)
         if connection is None or not connection.write(data):
-            self.stats["tcp_send_failed"] += 1
+            self.stats[f"{flow.transport}_send_failed"] += 1
             return False
-        self.stats["tcp_sent"] += 1
+        self.stats[_SENT[flow.transport]] += 1
         return True
 
-    def _redial(self, flow: Flow, remote: Address) -> StreamConnection | None:
-        listener = self._listener_of(flow)
-        return self._streams.dial(remote, flow.local, listener.number) if listener else None
+    def _replacement(self, flow: Flow, reopen: Address | None) -> StreamConnection | None:
+        """A connection to use in place of one that is gone.
+
+        Over TLS only where we can ask for the same certificate, as of a trunk. Phones and browsers are met on the very
+        connection they opened, or not at all: whoever has their address now may be somebody else.
+        """
+        kind, streams = flow.transport, self._streams
+        if kind != TCP and not flow.peer_name:
+            return None
+        connection = streams.toward(kind, flow.remote, flow.peer_name)
+        if connection is None and reopen is not None:
+            connection = streams.toward(kind, reopen, flow.peer_name)
+            if connection is None and (listener := self._listener_of(flow)) is not None:
+                connection = streams.dial(kind, reopen, flow.local, listener.number, flow.peer_name)
+        return connection
 
     # --- choosing flows ----------------------------------------------------------------------------------------------
 
-    async def flow_to(self, transport: str, remote: Address) -> Flow:
+    async def flow_to(self, transport: str, remote: Address, peer_name: str = "") -> Flow:
         """A flow for a request of ours: the listener of the peer's family that the kernel would send from.
 
-        Over TCP an open connection to `remote` is used, or one is dialled and waited for. Raises UnreachableError.
+        Over TCP and TLS an open connection to `remote` is used, or one is dialled and waited for. `peer_name`, a name
+        or an address, is what the certificate of a TLS server must be for; the address of `remote` unless given.
+        Raises UnreachableError.
         """
         if transport == UDP:
             listener, source = self._outgoing(UDP, remote)
             return Flow(UDP, Address(source.host, listener.address.port, source.scope_id), remote, listener.number)
-        if transport != TCP:
+        if transport in (WS, WSS):
+            raise UnreachableError(transport, remote, "WebSockets are opened by the other side")
+        if transport not in (TCP, TLS):
             raise UnreachableError(transport, remote, "no such transport here")
-        connection = self._streams.toward(remote)
+        name = (peer_name or remote.host) if transport == TLS else ""
+        connection = self._streams.toward(transport, remote, name)
         if connection is None:
-            listener, source = self._outgoing(TCP, remote)
-            connection = self._streams.dial(remote, source, listener.number)
+            listener, source = self._outgoing(transport, remote)
+            connection = self._streams.dial(transport, remote, source, listener.number, name)
             if connection is None:
-                raise UnreachableError(TCP, remote, "too many connections")
+                raise UnreachableError(transport, remote, "too many connections")
         # Shielded: whoever stops waiting must not take the connection from the others who wait for it.
         result = await asyncio.shield(connection.ready)
         if isinstance(result, UnreachableError):
             raise result
         return result
 
-    def flow_between(self, transport: str, local: Address, remote: Address) -> Flow | None:
-        """The flow that was stored as two addresses, if it still exists: the listener, or the open connection."""
+    def flow_between(self, transport: str, local: Address, remote: Address, number: int = 0) -> Flow | None:
+        """The flow that was stored as two addresses, if it still exists: the listener, or the open connection.
+
+        Over TLS and WebSocket it is the connection of that number, and no other one from the same address.
+        """
         if transport == UDP:
             for listener in self._of_family(UDP, local.family):
                 if listener.address.port == local.port and listener.address.host in (local.host, _wildcard(local)):
                     return Flow(UDP, local, remote, listener.number)
             return None
-        connection = self._streams.toward(remote)
-        return connection.flow if connection else None
+        if transport == TCP:
+            connection = self._streams.toward(TCP, remote)
+            return connection.flow if connection else None
+        connection = self._streams.by_number(number)
+        flow = connection.flow if connection else None
+        return flow if flow is not None and (flow.transport, flow.remote) == (transport, remote) else None
 
     def advertised(self, flow: Flow) -> HostPort:
         """What Via and Contact show on this flow: the listener's advertised address, else our concrete end of the flow.
@@ -258,7 +314,7 @@ class SipTransport:
             listener
             for listener in self._listeners.values()
             if listener.address.family is family
-            and (listener.udp is not None if transport == UDP else listener.settings.tcp)
+            and (listener.udp is not None if transport == UDP else transport in listener.settings.transports)
         ]
 
     def _listener_of(self, flow: Flow) -> _Listener | None:
@@ -295,9 +351,10 @@ class SipTransport:
         return True
 
     def _receive_frame(self, data: bytes, flow: Flow) -> None:
-        self.stats["tcp_received"] += 1
+        self.stats[_RECEIVED[flow.transport]] += 1
         if self._passes(flow):
-            self._receive(data, flow, stream=True)
+            # A WebSocket message has its own end, as a datagram has (RFC 7118 section 4.2).
+            self._receive(data, flow, stream=flow.transport in (TCP, TLS))
         elif (connection := self._streams.by_number(flow.id)) is not None:
             connection.abort()
 

@@ -193,6 +193,6 @@ def test_settings_of_asterisk_without_effect_are_warned_of_and_dangerous_ones_re
         "sip.conf:2: qualify has no effect: not supported yet",
         "sip.conf:3: nat has no effect: answers always follow the source address (RFC 3581) and media always latches",
     ]
-    assert problems("[general]\ntlsenable=yes\n") == [
-        "sip.conf:2: tlsenable is not supported (TLS comes later; remove the line to go on without encryption)"
+    assert problems("[general]\nencryption=yes\n") == [
+        "sip.conf:2: encryption is not supported (SRTP comes later; remove the line to go on without encryption)"
     ]

@@ -15,6 +15,7 @@ import pytest
 import uvloop
 
 from services.core.address import Address, HostPort
+from services.core.config.secure import TlsSettings, WebSocketSettings
 from services.core.config.sip import ListenerSettings
 from services.core.sip.errors import SipError
 from services.core.sip.flow import Flow
@@ -66,9 +67,16 @@ def link_locals() -> list[Address]:
 
 
 def settings(
-    host: str, *, port: int = 0, udp: bool = True, tcp: bool = True, advertised: HostPort | None = None
+    host: str,
+    *,
+    port: int = 0,
+    udp: bool = True,
+    tcp: bool = True,
+    advertised: HostPort | None = None,
+    **others: bool,
 ) -> ListenerSettings:
-    return ListenerSettings(address=Address(host, port), udp=udp, tcp=tcp, advertised=advertised, origin="sip.conf:3")
+    address = Address(host, port)
+    return ListenerSettings(address=address, udp=udp, tcp=tcp, advertised=advertised, origin="sip.conf:3", **others)
 
 
 def options(number: int = 1, *, via: str = "SIP/2.0/UDP phone.invalid:5070", via_params: str = ";rport") -> bytes:
@@ -86,13 +94,22 @@ class World:
 
     answers: bool = True
     limits: TransportLimits | None = None
+    tls: TlsSettings | None = None
+    websocket: WebSocketSettings | None = None
     messages: list[tuple[Request | Response, Flow]] = field(default_factory=list)
     errors: list[tuple[SipError, bytes, Flow]] = field(default_factory=list)
     closed: list[Flow] = field(default_factory=list)
     on_message: Callable[[Request | Response, Flow], None] | None = None
 
     def __post_init__(self) -> None:
-        self.transport = SipTransport(self._message, self._error, self.closed.append, limits=self.limits)
+        self.transport = SipTransport(
+            self._message,
+            self._error,
+            self.closed.append,
+            limits=self.limits,
+            tls=self.tls,
+            websocket=self.websocket,
+        )
 
     def _message(self, message: Request | Response, flow: Flow) -> None:
         self.messages.append((message, flow))
