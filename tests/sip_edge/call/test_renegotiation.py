@@ -62,6 +62,8 @@ def test_a_call_forgotten_on_hold_ends_when_the_worker_says_so(talking: Harness,
     talking.from_leg("a", "ACK", cseq=10)
     talking.feed(talking.call.media_silent(leg))
     assert talking.the(CallEnded).reason == "RTP timeout"
+    assert talking.request_to("a", "BYE").get("Reason") == "Q.850;cause=102"
+    assert talking.request_to("b1", "BYE").get("Reason") == "Q.850;cause=102"
 
 
 def test_a_late_offer_goes_through_and_its_answer_comes_back_in_the_ack(talking: Harness) -> None:
