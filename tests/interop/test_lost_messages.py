@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.core.events.catalogue import CallEnded, CallStarted, LegEnded, LegInvited, LegsBridged
+from services.core.events.catalogue import CallEnded, CallStarted, LegEnded, LegHeld, LegInvited, LegsBridged
 from tests.interop.lab import Lab, call_id, ended, open_lab
 from tests.support.processes import Programs
 from tests.support.rawsip import Message, Phone, session
@@ -82,7 +82,8 @@ def test_an_answer_that_nobody_acknowledges_is_repeated_and_then_the_call_is_end
     assert {message.start for message in heard[:-1]} == {"SIP/2.0 200 OK"}
     assert 5 <= len(heard[:-1]) <= 7
     assert len({message.body for message in heard[:-1]}) == 1
-    assert callee.finish()[-1].start.startswith("BYE ")
+    bye = callee.finish()[-1]
+    assert (bye.start.split()[0], bye.get("Reason")) == ("BYE", "Q.850;cause=102")
     story = lab.history.call(call_id(heard))
     assert story.one(CallEnded) == CallEnded(disposition="ANSWERED", cause=102, reason="lost ACK", by="")
 
@@ -228,3 +229,25 @@ def test_two_changes_that_cross_are_both_put_off(lab: Lab, caller: Phone, callee
     assert glare.status == 491
     hang_up(caller, told)
     assert lab.history.call(told.get("Call-ID")).one(CallEnded).disposition == "ANSWERED"
+
+
+def test_a_call_that_both_have_put_on_hold_and_forgotten_ends(lab: Lab, caller: Phone, callee: Phone) -> None:
+    asked, told = answer_call(caller, callee)
+    on_hold = {phone.user: session(phone.way.local, direction="inactive", version=2) for phone in (caller, callee)}
+    for holder, held in ((caller, callee), (callee, caller)):
+        request = (
+            caller.in_dialog("INVITE", told, body=on_hold["dev1"])
+            if holder is caller
+            else callee.back_in_dialog("INVITE", asked, body=on_hold["dev2"])
+        )
+        holder.way.send(request)
+        asked_anew = held.await_request("INVITE")
+        held.way.send(held.reply(asked_anew, 200, body=on_hold[held.user]))
+        held.await_request("ACK")
+        agreed = holder.await_status(200)
+        holder.way.send(holder.ack_in_dialog(Message.read(request), agreed))
+    for phone in (caller, callee):
+        phone.way.send(phone.reply(phone.await_request("BYE"), 200))
+    story = lab.history.call(told.get("Call-ID"))
+    assert {event.leg for event in story.all(LegHeld)} == {"a", "b1"}
+    assert story.one(CallEnded) == CallEnded(disposition="ANSWERED", cause=102, reason="RTP timeout", by="")

@@ -381,6 +381,14 @@ class Phone:
             From=answer.get("From"), To=answer.get("To"), Call_ID=answer.get("Call-ID"), CSeq=f"{number} {method}",
         )  # fmt: skip
 
+    def ack_in_dialog(self, invite: Message, answer: Message) -> bytes:
+        """The ACK of a 2xx to an INVITE of this phone's in a dialog, whoever began that."""
+        number = invite.get("CSeq").split()[0]
+        return self.request(
+            "ACK", answer.contact, From=answer.get("From"), To=answer.get("To"),
+            Call_ID=answer.get("Call-ID"), CSeq=f"{number} ACK",
+        )  # fmt: skip
+
     def back_in_dialog(self, method: str, invite: Message, number: int = 1, *, body: bytes = b"") -> bytes:
         """A request of the callee's in the dialog that its 2xx to `invite` made."""
         return self.request(

@@ -104,9 +104,14 @@ class Ending:
         call.emit(CallEnded(disposition=disposition, cause=cause, reason=reason, by=""))
         call.media(DeleteMedia(), then=self._account)
 
-    def say_bye(self, leg: str, *, reason: str = "hang-up", cause: int = causes.NORMAL_CLEARING) -> None:
-        """BYE to an answered leg. Before the ACK of our 2xx none may be sent (RFC 3261 section 15): then at the ACK."""
+    def say_bye(self, leg: str, *, reason: str = "hang-up", cause: int | None = None) -> None:
+        """BYE to an answered leg; its cause is the call's unless it has its own.
+
+        Before the ACK of our 2xx none may be sent (RFC 3261 section 15): then at the ACK.
+        """
         call = self._call
+        if cause is None:
+            cause = self._cause or causes.NORMAL_CLEARING
         state = call.state.legs.get(leg)
         if state is None or state.phase is not LegPhase.ANSWERED:
             return

@@ -262,11 +262,14 @@ class CallProcess:
         return self._decision()
 
     def media_silent(self, leg: str) -> Decision:
-        """No RTP came from a party for the configured time: its BYE was lost, or it died."""
+        """No RTP came from a party for the configured time: its BYE was lost, or it died.
+
+        The worker knows who is on hold and may be silent for longer; its word counts for them too.
+        """
         state = self.state.legs.get(leg)
         # A transferor that waits for the outcome sends to nobody.
         talks = state is not None and (state.peer or leg == self.state.served)
-        if state is not None and talks and state.phase is LegPhase.ANSWERED and not state.held:
+        if state is not None and talks and state.phase is LegPhase.ANSWERED:
             self.ending.hang_up_all(reason="RTP timeout", cause=102)
         return self._decision()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.core.events.catalogue import LegHeld, LegRenegotiated, LegResumed
+from services.core.events.catalogue import CallEnded, LegHeld, LegRenegotiated, LegResumed
 from services.core.sdp import SessionDescription, direction
 from services.sip_edge.call import effects as fx
 from tests.sip_edge.call.harness import Harness, sdp
@@ -54,11 +54,16 @@ def test_an_answer_with_a_contact_nobody_can_read_leaves_the_party_where_it_was(
     assert talking.call.state.leg("b1").remote_target == before
 
 
-def test_a_held_party_may_be_silent(talking: Harness) -> None:
+@pytest.mark.parametrize("leg", ["a", "b1"])
+def test_a_call_forgotten_on_hold_ends_when_the_worker_says_so(talking: Harness, leg: str) -> None:
+    """It gives a party on hold the longer time of `rtpholdtimeout`, whoever holds whom."""
     talking.from_leg("a", "INVITE", body=hold("192.0.2.11", "sendonly"), cseq=10)
     talking.answers("b1", 200, CALLEE)
-    talking.feed(talking.call.media_silent("a"))
-    assert not talking.call.state.ended
+    talking.from_leg("a", "ACK", cseq=10)
+    talking.feed(talking.call.media_silent(leg))
+    assert talking.the(CallEnded).reason == "RTP timeout"
+    assert talking.request_to("a", "BYE").get("Reason") == "Q.850;cause=102"
+    assert talking.request_to("b1", "BYE").get("Reason") == "Q.850;cause=102"
 
 
 def test_a_late_offer_goes_through_and_its_answer_comes_back_in_the_ack(talking: Harness) -> None:
