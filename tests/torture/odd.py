@@ -649,7 +649,14 @@ def extensions() -> Iterator[Case]:
         body, good = (SDP, "486") if method == "INVITE" else ("", "200")
         line = f"{start} sip:user@example.com SIP/2.0"
         contact = {"Contact": "<sip:caller@[2001:db8::7]>"}
-        for value, status in (("unheard-of", "420"), ("a, b,c", "420"), ("", good), (", ,", good), ("sdp-anat", "420")):
+        for value, status in (
+            ("unheard-of", "420"),
+            ("a, b,c", "420"),
+            ("", good),
+            (", ,", good),
+            ("sdp-anat", "420"),
+            ("100rel", "420"),
+        ):
             template = message(line, method, {**contact, "Require": value}, body=body)
             table.add(f"{method} with Require: {value}", template, status)
         template = message(line, method, {**contact, "Proxy-Require": "unheard-of"}, body=body)

@@ -70,15 +70,6 @@ def rows_of(request: Request) -> dict[str, str]:
 # --- making one ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", ["<sip:>", "<sip:2001:db8::1;lr>", "<http://example.com>", "<sip:a@example.com"])
-def test_what_could_never_be_a_route_makes_no_dialog(route: str) -> None:
-    with pytest.raises(SipError) as refused:
-        Dialog.uas(request_of_peer(record_routes=(route,)), "us")
-    assert refused.value.status == 400
-    with pytest.raises(SipError):
-        Dialog.uac(our_invite(), response_of_peer(200, routes=(route,)))
-
-
 def test_answering_side_takes_its_state_from_the_request() -> None:
     """12.1.1."""
     request = request_of_peer(record_routes=("<sip:p2.example;lr>", "<sip:[2001:db8::a];lr>, <sip:p0.example;lr;x=y>"))
