@@ -114,7 +114,8 @@ def _no_constant(name: str) -> NoReturn:
 def _checked(value: Any, depth: int, *, raw: bool) -> Any:
     """A JSON value with bytes where bencode has bytes, and within the same bounds."""
     if isinstance(value, str):
-        return bencode.encode_text(value) if raw else value
+        octets = bencode.encode_text(value)  # NgError for `\ud800`: half a character, which no octets stand for
+        return octets if raw else value
     if isinstance(value, int) and abs(value) >= 10**bencode.MAX_INTEGER_DIGITS:
         raise NgError("integer too large")
     if isinstance(value, float) and math.isinf(value):
@@ -124,6 +125,8 @@ def _checked(value: Any, depth: int, *, raw: bool) -> Any:
             raise NgError("JSON nested too deep")
         if isinstance(value, list):
             return [_checked(item, depth - 1, raw=False) for item in value]
+        for key in value:
+            bencode.encode_text(key)
         return {key: _checked(item, depth - 1, raw=key in bencode.BYTES_KEYS) for key, item in value.items()}
     return value
 

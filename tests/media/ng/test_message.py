@@ -128,3 +128,10 @@ def test_a_number_beyond_all_numbers_is_refused() -> None:
     """`1e999` is JSON, and infinity to a float; nobody who adds packets up may meet it."""
     with pytest.raises(NgError):
         Envelope.decode(b'c {"totals": {"RTP": {"packets": 1e999}}}')
+
+
+@pytest.mark.parametrize("text", ['{"command": "\\ud800"}', '{"\\udfff": 1}', '{"sdp": "\\ud800"}'])
+def test_half_a_character_is_refused(text: str) -> None:
+    """No octets stand for it, so nothing that is made of it could be sent."""
+    with pytest.raises(NgError):
+        Envelope.decode(b"c " + text.encode())
