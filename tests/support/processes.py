@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -160,6 +161,8 @@ class Programs:
 
     def __init__(self) -> None:
         self._started: list[Program] = []
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        """What a program that is killed leaves behind is left here, not in /tmp."""
 
     def start(
         self,
@@ -169,6 +172,9 @@ class Programs:
         folder: Path | None = None,
     ) -> Program:
         """Start one; it is ended with this object at the latest."""
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="pbx-programs-")
+        env = {"TMPDIR": self._scratch.name, **(env or {})}
         return self.adopt(Program([str(word) for word in command], host=host, env=env, folder=folder))
 
     def said(self, lines: int = 40, width: int = 400) -> list[tuple[str, str]]:
@@ -198,6 +204,9 @@ class Programs:
             program.send(signal.SIGTERM)
         while self._started:
             self._started.pop().close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
 
 def run(
