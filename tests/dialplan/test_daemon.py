@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.core.config import load_settings
 from services.core.lifecycle import Stopping, in_background
 from services.core.store.sqlite import SqliteStore
 from services.dialplan import Program, daemon, load
 from services.dialplan.daemon import Publisher, follow, published_version
-from tests.support.processes import free_port
-from tests.support.readiness import becomes, readiness
+from tests.support.readiness import Held
 
 GOOD = "[internal]\nexten => 1,1,Answer()\n"
 OTHER = "[internal]\nexten => 1,1,Busy()\n"
@@ -78,32 +76,12 @@ async def test_an_edge_follows_what_is_published(path: Path, tmp_path: Path, mon
 async def test_it_is_ready_from_its_first_version_to_its_draining(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, may_start, may_end = free_port(), asyncio.Event(), asyncio.Event()
-    publish = Publisher.publish
+    held, publish = Held(), Publisher.publish
 
     async def slow_publish(publisher: Publisher, program: Program) -> None:
-        await may_start.wait()
+        await held.may_start.wait()
         await publish(publisher, program)
 
-    async def slow_end(_publisher: Publisher) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await may_end.wait()
-
     monkeypatch.setattr(Publisher, "publish", slow_publish)
-    monkeypatch.setattr(Publisher, "look_forever", slow_end)
-    (tmp_path / "sip.conf").write_text("[general]\nbindaddr=127.0.0.1\n")
-    (tmp_path / "pbx.conf").write_text(f"[metrics]\nbind=127.0.0.1:{port}\n[data]\ndirectory={tmp_path}\n")
-    stopping = Stopping()
-    serving = asyncio.create_task(daemon.serve(load_settings(tmp_path, {}, {}), stopping))
-    try:
-        await becomes(port, 503)
-        may_start.set()
-        await becomes(port, 200)
-        stopping.ask()
-        assert await readiness(port) == 503
-        may_end.set()
-        await asyncio.wait_for(serving, 5)
-    finally:
-        serving.cancel()
+    monkeypatch.setattr(Publisher, "look_forever", held.end)
+    await held.is_ready_from_start_to_draining(daemon.serve, tmp_path)
